@@ -1,0 +1,64 @@
+"""A vector of doubles as wide as the registers of the instruction set a kernel is compiled for.
+
+Arithmetic on :c:type:`vec` reads like arithmetic on doubles: Cython sees a double, C sees ``LANES`` of them. The lanes
+are a batch of environments (or the neighbors of one), with data laid out ``[index][lane]``.
+"""
+
+cdef extern from *:
+    """
+    #if defined(__AVX512F__)
+    enum { LANES = 8 };
+    #elif defined(__AVX__)
+    enum { LANES = 4 };
+    #elif defined(__GNUC__)
+    enum { LANES = 2 };
+    #else
+    enum { LANES = 1 };
+    #endif
+    #if defined(__GNUC__)
+    typedef double vec __attribute__((vector_size(LANES * 8), aligned(8)));
+    static inline vec splat(double x) { vec zero = {0}; return zero + x; }
+    #else
+    typedef double vec;
+    static inline vec splat(double x) { return x; }
+    #endif
+    """
+    const int LANES
+    ctypedef double vec
+    vec splat(double x) noexcept nogil
+
+
+cdef inline void sincospi(vec t, vec* sine, vec* cosine) noexcept nogil:
+    """sin(πt) and cos(πt) for 0 ≤ t ≤ 1 to rounding error.
+
+    Taylor polynomials of y = π(t − ½), |y| ≤ π/2: sin(πt) = cos(y), cos(πt) = −sin(y); the first terms left out are
+    below 2e-18.
+    """
+    cdef vec y = 3.141592653589793 * (t - 0.5)
+    cdef vec q = y * y
+    cdef vec even = splat(-8.896791392450574e-22)  # -1/22!, and so on down to 1/0!
+    cdef vec odd = splat(-3.868170170630684e-23)  # -1/23!, and so on down to 1/1!
+    even = 4.110317623312165e-19 + q * even
+    even = -1.5619206968586225e-16 + q * even
+    even = 4.779477332387385e-14 + q * even
+    even = -1.1470745597729725e-11 + q * even
+    even = 2.08767569878681e-09 + q * even
+    even = -2.755731922398589e-07 + q * even
+    even = 2.48015873015873e-05 + q * even
+    even = -0.001388888888888889 + q * even
+    even = 0.041666666666666664 + q * even
+    even = -0.5 + q * even
+    even = 1.0 + q * even
+    odd = 1.9572941063391263e-20 + q * odd
+    odd = -8.22063524662433e-18 + q * odd
+    odd = 2.8114572543455206e-15 + q * odd
+    odd = -7.647163731819816e-13 + q * odd
+    odd = 1.6059043836821613e-10 + q * odd
+    odd = -2.505210838544172e-08 + q * odd
+    odd = 2.7557319223985893e-06 + q * odd
+    odd = -0.0001984126984126984 + q * odd
+    odd = 0.008333333333333333 + q * odd
+    odd = -0.16666666666666666 + q * odd
+    odd = 1.0 + q * odd
+    sine[0] = even
+    cosine[0] = -y * odd
