@@ -1,0 +1,367 @@
+"""One file of arrays and JSON: what goes in comes out, and damage never gives a wrong model."""
+
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import ARDRegression, BayesianRidge, Lasso, LinearRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mlfeat import _archive, persistence
+from mlfeat.persistence import load, register, save
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 4))
+Y = X @ [1.0, -2.0, 0.5, 3.0] + 0.1 * RNG.normal(size=12)
+
+
+@register
+class Toy(RegressorMixin, BaseEstimator):
+    """A potential's shape: a nested regressor, odd parameters, every kind of fitted state."""
+
+    _state = ("coef_", "table_", "fitted_", "never_set_")
+
+    def __init__(self, regressor=None, weights=None, baseline=None):
+        self.regressor = regressor
+        self.weights = weights
+        self.baseline = baseline
+
+    def fit(self, X, y):
+        self.coef_ = np.linalg.lstsq(X, y, rcond=None)[0]
+        self.fitted_ = LinearRegression().fit(X, y)
+        self.table_ = {("bulk", "energy"): X.T @ X, "empty": np.zeros((0, 3)), 3: [None, -np.inf]}
+        return self
+
+    def predict(self, X):
+        return X @ self.coef_
+
+
+WEIGHTS = {"bulk": (1.0, 2.0, np.nan), "hot": np.float32(0.1), "ids": np.arange(3), "x": "Å"}
+
+
+@pytest.fixture
+def toy():
+    return make_pipeline(StandardScaler(), Toy(Ridge(np.float64(1e-8)), WEIGHTS)).fit(X, Y)
+
+
+@pytest.fixture
+def file(toy, tmp_path):
+    return save(toy, tmp_path / "toy.mlfeat")
+
+
+def same(a, b):
+    """Equality of nested state, types and NaN included."""
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, BaseEstimator):
+        return type(a) is type(b) and same(sorted(vars(a).items()), sorted(vars(b).items()))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and (a == b or a != a)
+
+
+def test_a_model_comes_back_as_it_was(toy, file):
+    again = load(file)
+    assert same(toy, again)
+    assert again.predict(X).tobytes() == toy.predict(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [Ridge(), LinearRegression(), BayesianRidge(), ARDRegression(), Lasso(0.01)],
+    ids=lambda r: type(r).__name__,
+)
+def test_scikit_learns_linear_models_come_back(regressor, tmp_path):
+    model = make_pipeline(StandardScaler(), regressor).fit(X, Y)
+    again = load(save(model, tmp_path / "model"))
+    assert again.predict(X).tobytes() == model.predict(X).tobytes()
+    assert again.get_params().keys() == model.get_params().keys()
+
+
+def test_a_loaded_model_can_be_fitted_again(file):
+    model = load(file)
+    model[-1].table_["bulk", "energy"][0, 0] = 1.0  # arrays are writable
+    assert model.fit(X, Y).score(X, Y) > 0.9
+
+
+def test_equal_models_are_equal_files(toy, file, tmp_path):
+    assert save(load(file), tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+def test_the_file_is_readable_by_eye(file):
+    with zipfile.ZipFile(file) as archive:
+        document = json.loads(archive.read("model.json"))
+        assert all(np.lib.format.read_magic(archive.open(n)) for n in archive.namelist()[1:])
+    assert document["units"]["energy"] == "eV"
+    assert document["format_version"] == 1
+    steps = dict(step["tuple"] for step in document["model"]["parameters"]["steps"])
+    assert steps["toy"]["class"].endswith("Toy")
+
+
+def test_a_pipelines_memory_stays_home(tmp_path):
+    model = make_pipeline(StandardScaler(), Ridge(), memory=str(tmp_path / "cache")).fit(X, Y)
+    assert load(save(model, tmp_path / "model")).memory is None
+
+
+# --- what cannot be saved
+
+
+def test_an_unfitted_model_is_refused(tmp_path):
+    with pytest.raises(NotFittedError):
+        save(make_pipeline(StandardScaler(), Toy()), tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (EMT(), r"toy.*baseline is a ase.*EMT.*an ASE calculator is a program"),
+        (np.random.default_rng(0), "Generator, which a file of arrays cannot hold"),
+        (len, "cannot hold"),
+        ({"a": [1, 2j]}, r"baseline\['a'\]\[1\] is a builtins.complex"),
+        (np.array([object()]), "array of object"),
+        (np.longdouble(1), "up to 64 bits"),
+    ],
+    ids=["calculator", "generator", "function", "complex", "objects", "longdouble"],
+)
+def test_what_a_file_cannot_hold_is_refused_with_the_reason(value, reason, tmp_path):
+    model = Toy(baseline=value).fit(X, Y)
+    with pytest.raises(ValueError, match=f"(?i){reason}"):
+        save(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unregistered_class_is_refused(tmp_path):
+    class Other(Toy):
+        pass
+
+    with pytest.raises(ValueError, match="Other.*register takes classes of your own"):
+        save(Other().fit(X, Y), tmp_path / "model")
+    with pytest.raises(TypeError, match="_state"):
+        register(Ridge)
+
+
+def test_a_failed_write_leaves_the_old_file(toy, file, monkeypatch):
+    before = file.read_bytes()
+
+    def full(descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(toy[-1], file)
+    assert file.read_bytes() == before
+    assert [file] == list(file.parent.iterdir())
+
+
+# --- what must not be loaded
+
+
+def test_every_truncation_is_an_error(file):
+    blob = file.read_bytes()
+    for length in [*range(0, len(blob), 7), len(blob) - 1]:
+        file.write_bytes(blob[:length])
+        with pytest.raises(ValueError, match=str(file)):
+            load(file)
+
+
+def test_a_changed_byte_never_gives_another_model(toy, file):
+    blob = file.read_bytes()
+    n_errors = 0
+    for position in range(len(blob)):
+        changed = bytearray(blob)
+        changed[position] ^= 1 << int(RNG.integers(8))
+        file.write_bytes(changed)
+        try:
+            assert same(load(file), toy)  # dates and attributes of the zip directory do not matter
+        except ValueError as error:
+            assert str(file) in str(error)  # noqa: PT017
+            n_errors += 1
+    assert n_errors > 0.8 * len(blob)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_an_error(seed, file):
+    rng = np.random.default_rng(seed)
+    blob = bytearray(file.read_bytes())
+    start, stop = np.sort(rng.integers(len(blob), size=2))
+    blob[start : stop + 1] = rng.bytes(stop + 1 - start)
+    file.write_bytes(blob if seed else rng.bytes(1000))
+    with pytest.raises(ValueError, match=str(file)):
+        load(file)
+
+
+def test_a_foreign_zip_is_an_error(tmp_path):
+    path = tmp_path / "foreign.npz"
+    np.savez(path, a=np.ones(3))
+    with pytest.raises(ValueError, match="there is no model.json"):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def forge(file, change=lambda document, members: None, compression=zipfile.ZIP_STORED):
+    """Rewrite a file with its document and members changed, and a hash that fits them."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    document = json.loads(members.pop("model.json"))
+    change(document, members)
+    if "sha256" in document:
+        try:
+            arrays = {name: np.load(io.BytesIO(content)) for name, content in members.items()}
+            document["sha256"] = _archive.content_hash(document, arrays)
+        except (ValueError, OverflowError, MemoryError):
+            document["sha256"] = hashlib.sha256().hexdigest()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("model.json", json.dumps(document))
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def toy_node(document):
+    return document["model"]["parameters"]["steps"][1]["tuple"][1]
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def absurd_header(shape):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': " + shape + b", }"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+FORGERIES = {
+    "format": (lambda d, m: d.update(format="zip"), "the format is another one"),
+    "newer": (lambda d, m: d.update(format_version=2), "update mlfeat"),
+    "no version": (lambda d, m: d.pop("format_version"), "format version None"),
+    "units": (lambda d, m: d["units"].update(energy="Ha"), "units"),
+    "extra key": (lambda d, m: d.update(comment="hello"), "should have the keys"),
+    "no hash": (lambda d, m: d.pop("sha256"), "should have the keys"),
+    "unknown class": (lambda d, m: d["model"].update({"class": "os.system"}), "unknown class"),
+    "class is a list": (lambda d, m: d["model"].update({"class": []}), "unknown class"),
+    "no parameters": (lambda d, m: d["model"].update(parameters=None), "no tables"),
+    "no steps": (lambda d, m: d["model"].update(parameters={}), "no list of named steps"),
+    "memory": (lambda d, m: d["model"]["parameters"].update(memory="/tmp"), "no parameters"),
+    "parameter": (lambda d, m: toy_node(d)["parameters"].update(z=1), r"no parameters \['z'\]"),
+    "state": (lambda d, m: toy_node(d)["state"].update(z_=1), r"no fitted attributes \['z_'\]"),
+    "method": (lambda d, m: toy_node(d)["state"].update(predict=1), "no fitted attributes"),
+    "not a model": (lambda d, m: d.update(model=3), "no estimator"),
+    "kind": (lambda d, m: d.update(model={"pickle": "cos"}), "unknown kind"),
+    "missing member": (lambda d, m: m.pop("0.npy"), "missing or used twice"),
+    "extra member": (lambda d, m: m.update({"9999.npy": npy(np.ones(2))}), "nothing refers to"),
+    "no array": (lambda d, m: m.update({"0.npy": b"no array"}), "0.npy is not an array"),
+    "pickle": (lambda d, m: m.update({"0.npy": npy(np.array([{}]))}), "array of object"),
+    "fortran": (lambda d, m: m.update({"0.npy": npy(np.ones((2, 3)).T)}), "does not write"),
+    "huge": (lambda d, m: m.update({"0.npy": absurd_header(b"(10**9,)")}), "0.npy"),
+    "huge shape": (
+        lambda d, m: m.update({"0.npy": absurd_header(b"(1000000000000, 1000000000)")}),
+        "has another length",
+    ),
+    "huge empty shape": (
+        lambda d, m: m.update({"0.npy": absurd_header(b"(0, 1000000000000000000000000)")}),
+        "has no such shape",
+    ),
+    "negative shape": (lambda d, m: m.update({"0.npy": absurd_header(b"(-1, 0)")}), "length"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), FORGERIES.values(), ids=FORGERIES.keys())
+def test_forged_files_are_refused_with_the_reason(change, reason, file):
+    forge(file, change)
+    with pytest.raises(ValueError, match=reason) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_forging_alone_changes_nothing(toy, file):
+    forge(file)
+    assert same(load(file), toy)
+
+
+def test_an_edited_parameter_is_found_by_the_hash(file):
+    blob = file.read_bytes()
+    edited = blob.replace(b'"with_mean": true', b'"with_mean":false')
+    assert edited != blob
+    file.write_bytes(edited)
+    with pytest.raises(ValueError, match=str(file)):
+        load(file)
+
+
+def test_compressed_members_are_refused(file):
+    forge(file, lambda d, m: m.update({"0.npy": npy(np.zeros(10**6))}), zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="compressed"):
+        load(file)
+
+
+def test_members_that_claim_more_than_the_file_are_refused(file):
+    blob = file.read_bytes()
+    directory = blob.rfind(b"PK\x01\x02")
+    changed = bytearray(blob)
+    changed[directory + 20 : directory + 28] = b"\xff\xff\xff\x7f" * 2
+    file.write_bytes(changed)
+    with pytest.raises(ValueError, match="larger than the file"):
+        load(file)
+
+
+def test_two_members_of_one_name_are_refused(file):
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("0.npy", npy(np.ones(4)))
+    with pytest.raises(ValueError, match="same name"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 10**5,
+        b"{" + b'"a":{' * 10**5,
+        b'{"format": NaN}',
+        b'{"format": 1, "format": 2}',
+        b"\xff\xfe",
+        b"[]",
+        b"9" * 5000,
+    ],
+    ids=["deep lists", "deep tables", "NaN", "twice", "bytes", "no table", "long number"],
+)
+def test_documents_that_are_no_documents_are_errors(text, file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.json", text)
+    with pytest.raises(ValueError, match="model.json"):
+        load(file)
+
+
+def test_a_deep_model_is_an_error(file):
+    node = 1
+    for _ in range(900):
+        node = [node]
+    forge(file, lambda d, m: (d.update(model=node), m.clear()))
+    with pytest.raises(ValueError, match=str(file)):
+        load(file)
+
+
+def test_loading_executes_nothing(file, monkeypatch):
+    def executed(*args, **kwargs):
+        raise AssertionError("code from the file was run")
+
+    for name in ("pickle.loads", "pickle.load", "pickle._loads", "builtins.eval", "builtins.exec"):
+        monkeypatch.setattr(name, executed)
+    load(file)
+
+
+def test_every_class_of_the_table_exists():
+    for name in persistence._CLASSES:
+        assert persistence._class_name(persistence._class(name)) == name
