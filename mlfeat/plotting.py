@@ -1,0 +1,200 @@
+"""Two figures about fitted potentials: predicted against reference values, and error against cost.
+
+Both draw on a given figure or make one of pyplot's. They choose no backend and never call ``show``.
+"""
+
+import numpy as np
+from ase import units
+
+__all__ = ["pareto_plot", "parity_plot"]
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_GRID = {"color": "0.9", "linewidth": 0.8}
+
+
+def parity_plot(targets, predictions, n_atoms, *, title="", figure=None):
+    """Draw predicted against reference energies, force components and stresses.
+
+    A panel for each quantity that the targets hold, with the root-mean-square error written in it.
+
+    Parameters
+    ----------
+    targets, predictions : structured arrays, shape (n_structures,)
+        Reference and predicted energy (eV), forces (eV/Å) and stress (eV/Å³), as from
+        :func:`mlfeat.make_targets` and :func:`mlfeat.predict_targets`.
+    n_atoms : array-like of int, shape (n_structures,)
+        Atoms in each structure, for energies per atom.
+    title : str, default=""
+        Title of the figure.
+    figure : matplotlib.figure.Figure or None, default=None
+        Where to draw; None makes a figure with pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, not shown and not saved.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare, or the lengths differ.
+    """
+    n_atoms = np.asarray(n_atoms)
+    if not len(targets) == len(predictions) == len(n_atoms):
+        lengths = f"{len(targets)}, {len(predictions)} and {len(n_atoms)}"
+        raise ValueError(f"targets, predictions and n_atoms have different lengths: {lengths}")
+    panels = [panel for panel in _parity_panels(targets, predictions, n_atoms) if len(panel[2])]
+    if not panels:
+        raise ValueError("no finite reference value to compare with")
+    figure = _figure(figure, (4.2 * len(panels), 4.1))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, color, panel in zip(axes, _COLORS, panels, strict=False):
+        _draw_parity(ax, color, *panel)
+    figure.suptitle(title)
+    return figure
+
+
+def pareto_plot(results, *, title="", figure=None):
+    """Draw test errors against computing cost, one point a method, and the Pareto front.
+
+    Parameters
+    ----------
+    results : list of dict
+        One dictionary a method: ``label`` (str), ``us_per_atom`` (µs per atom and step on one
+        core), ``energy_rmse`` (eV/atom) and ``force_rmse`` (eV/Å). A method without a cost or an
+        error (None or NaN) is left out.
+    title : str, default=""
+        Title of the figure.
+    figure : matplotlib.figure.Figure or None, default=None
+        Where to draw; None makes a figure with pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, not shown and not saved.
+
+    Raises
+    ------
+    ValueError
+        If no method has both a cost and an error.
+
+    Notes
+    -----
+    The Pareto front joins the methods that no other beats in both error and cost.
+    """
+    panels = [
+        (key, scale, label)
+        for key, scale, label in (
+            ("energy_rmse", 1000, "test energy RMSE (meV/atom)"),
+            ("force_rmse", 1, "test force RMSE (eV/Å)"),
+        )
+        if any(_has(result, key) for result in results)
+    ]
+    if not panels:
+        raise ValueError("no result has both us_per_atom and a test error")
+    figure = _figure(figure, (4.6 * len(panels), 4.1))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (key, scale, label) in zip(axes, panels, strict=True):
+        _draw_pareto(ax, results, key, scale)
+        ax.set_ylabel(label)
+    legend = {}
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        legend |= dict(zip(labels, handles, strict=True))
+    place = {"loc": "outside lower center", "ncols": len(legend), "frameon": False}
+    figure.legend(legend.values(), legend.keys(), **place)
+    figure.suptitle(title)
+    return figure
+
+
+def _figure(figure, size):
+    if figure is None:
+        from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
+
+        figure = pyplot.figure()
+    figure.set_size_inches(size)
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def _parity_panels(targets, predictions, n_atoms):
+    """Name, unit, reference and predicted values (1-d, finite) of each quantity."""
+    energies = (targets["energy"] / n_atoms, predictions["energy"] / n_atoms)
+    has_forces = [index for index, forces in enumerate(targets["forces"]) if forces is not None]
+    forces = [
+        np.concatenate([np.ravel(array["forces"][index]) for index in has_forces] or [[]])
+        for array in (targets, predictions)
+    ]
+    stress = [np.ravel(array["stress"]) / units.GPa for array in (targets, predictions)]
+    for name, unit, (reference, predicted) in (
+        ("energy", "eV/atom", energies),
+        ("force component", "eV/Å", forces),
+        ("stress component", "GPa", stress),
+    ):
+        known = np.isfinite(reference) & np.isfinite(predicted)
+        yield name, unit, reference[known], predicted[known]
+
+
+def _draw_parity(ax, color, name, unit, reference, predicted):
+    values = np.concatenate([reference, predicted])
+    margin = 0.04 * max(np.ptp(values), 1e-9)
+    limits = (values.min() - margin, values.max() + margin)
+    ax.plot(limits, limits, color="0.6", linewidth=1, zorder=1)
+    size, alpha = (16, 0.8) if len(reference) < 500 else (6, 0.35)
+    # Thousands of points as vectors make a slow file of many megabytes.
+    style = {"s": size, "alpha": alpha, "color": color, "linewidths": 0, "rasterized": True}
+    ax.scatter(reference, predicted, zorder=2, **style)
+    error, unit_of_error = np.sqrt(np.mean((predicted - reference) ** 2)), unit
+    if name == "energy":
+        error, unit_of_error = 1000 * error, "meV/atom"
+    text = f"RMSE {error:.3g} {unit_of_error}\n{len(reference)} values"
+    ax.text(0.05, 0.95, text, transform=ax.transAxes, va="top")
+    ax.set(xlim=limits, ylim=limits, aspect="equal")
+    ax.set(xlabel=f"reference {name} ({unit})", ylabel=f"predicted {name} ({unit})")
+    ax.grid(**_GRID)
+    ax.set_axisbelow(True)
+
+
+def _has(result, key):
+    """Whether a result can be a point: it has a cost and an error."""
+    numbers = [result.get("us_per_atom"), result.get(key)]
+    return all(number is not None and np.isfinite(number) for number in numbers)
+
+
+def _front(cost, error):
+    """Indices of the points that no other beats in both, by growing cost."""
+    front = []
+    for index in np.lexsort((error, cost)):
+        if not front or error[index] < error[front[-1]]:
+            front.append(index)
+    return front
+
+
+def _draw_pareto(ax, results, key, scale):
+    points = []
+    for index, result in enumerate(results):
+        if not _has(result, key):
+            continue
+        x, y = result["us_per_atom"], scale * result[key]
+        points.append((x, y))
+        style = {
+            "color": _COLORS[index % len(_COLORS)],
+            "marker": _MARKERS[index % len(_MARKERS)],
+        }
+        ax.scatter(x, y, s=64, edgecolors="white", zorder=3, label=result["label"], **style)
+    cost, error = np.array(points).T
+    front = _front(cost, error)
+    ax.plot(cost[front], error[front], color="0.6", linestyle="--", linewidth=1, zorder=2)
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.set_xlim(cost.min() / 2, cost.max() * 2)
+    if cost.max() < 30 * cost.min():
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylim(0, 1.2 * max(error.max(), 1e-12))
+    ax.set_xlabel("cost (µs per atom and step, one core)")
+    ax.grid(**_GRID)
+    ax.set_axisbelow(True)
