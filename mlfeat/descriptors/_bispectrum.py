@@ -146,7 +146,9 @@ class Bispectrum(Descriptor):
         _check_number("rfac0", self.rfac0, lambda v: 0 < v <= 1, "in (0, 1]")
         cutoffs = self._pair_cutoffs()
         limit = 0.5 * cutoffs.min()
-        _check_number("rmin0", self.rmin0, lambda v: 0 <= v <= limit, f"in [0, {limit:g}], half the smallest pair cutoff")
+        _check_number(
+            "rmin0", self.rmin0, lambda v: 0 <= v <= limit, f"in [0, {limit:g}], half the smallest pair cutoff"
+        )
         self._inner_switching()
         self._per_species("weights")
         self.cutoff_ = float(cutoffs.max())
@@ -252,7 +254,9 @@ class Bispectrum(Descriptor):
             cotangents = np.ascontiguousarray(cotangents, dtype=float)
             gradients = np.empty((pairs.n_pairs, 3))
             run_chunks(
-                lambda a, b: compiled.gradient(*arguments, a, b, density, cotangents, gradients), pairs.n_atoms, self.n_jobs
+                lambda a, b: compiled.gradient(*arguments, a, b, density, cotangents, gradients),
+                pairs.n_atoms,
+                self.n_jobs,
             )
             return gradients
 

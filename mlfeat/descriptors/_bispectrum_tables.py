@@ -36,7 +36,9 @@ def clebsch_gordan(j1, j2, j):
             continue
         terms = range(max(0, j1 - i1 - b, i2 - c), min(a, j1 - i1, i2) + 1)
         racah = sum((-1) ** k * comb(a, k) * comb(b, j1 - i1 - k) * comb(c, i2 - k) for k in terms)
-        shells = factorial(i1) * factorial(j1 - i1) * factorial(i2) * factorial(j2 - i2) * factorial(i) * factorial(j - i)
+        shells = (
+            factorial(i1) * factorial(j1 - i1) * factorial(i2) * factorial(j2 - i2) * factorial(i) * factorial(j - i)
+        )
         table[i1, i2] = racah * sqrt((j + 1) * shells / triangle)
     return table
 
@@ -238,9 +240,7 @@ def bispectrum_tables(twojmax, n_channels=1, normalized=False):
         slots.append((e, j, half_size, x_size))
         half_size += len(half_of(j))
         x_size += (j + 1) ** 2
-    sinks = [
-        (f, e, slot_of[f, e, key[2]]) for key, k in blocks.index.items() for f, e in blocks.sinks[k]
-    ]
+    sinks = [(f, e, slot_of[f, e, key[2]]) for key, k in blocks.index.items() for f, e in blocks.sinks[k]]
 
     adjoint = [
         np.array(np.repeat(half_weights(j), 2))[:, None]
