@@ -1,0 +1,56 @@
+"""
+Run molecular dynamics
+======================
+
+Is the energy conserved?
+
+Forces that are not the gradient of the energy, a jump at the cutoff, or a neighbor list that is too old would show as a drift of the total energy.
+"""
+
+# %%
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from mlfeat import Bispectrum, LinearPotential, PotentialCalculator, make_targets
+from mlfeat.datasets import make_emt_structures
+
+train = make_emt_structures("Cu")
+model = make_pipeline(Bispectrum(cutoff=5.0, twojmax=6), LinearPotential(Ridge(1e-8), energy_weight=100.0))
+model.fit(train, make_targets(train))
+
+# %%
+# A fitted pipeline is an ASE calculator. 108 atoms at 300 K (half of the initial kinetic energy becomes potential energy), one picosecond:
+import numpy as np
+from ase import units
+from ase.build import bulk
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.verlet import VelocityVerlet
+
+atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+atoms.calc = PotentialCalculator(model)
+MaxwellBoltzmannDistribution(atoms, temperature_K=600, rng=np.random.default_rng(0))
+Stationary(atoms)
+
+log = []
+dynamics = VelocityVerlet(atoms, timestep=2 * units.fs)
+dynamics.attach(
+    lambda: log.append((dynamics.get_time() / units.fs, atoms.get_temperature(), atoms.get_total_energy()))
+)
+dynamics.run(500)
+time, temperature, energy = np.array(log).T
+
+# %%
+# The total energy oscillates with the time step, and stays where it was:
+drift = np.polyfit(time / 1000, 1e6 * energy / len(atoms), 1)[0]
+print(f"drift {drift:.2f} µeV/atom/ps, at {temperature[len(log) // 2 :].mean():.0f} K")
+print(f"{atoms.calc.n_list_builds} neighbor lists for {len(log)} steps")
+
+# %%
+import matplotlib.pyplot as plt
+
+fig, (above, below) = plt.subplots(2, 1, figsize=(6, 4), sharex=True)
+above.plot(time, temperature)
+above.set(ylabel="temperature (K)")
+below.plot(time, 1e6 * (energy - energy[0]) / len(atoms))
+below.set(xlabel="time (fs)", ylabel="total energy (µeV/atom)")
+fig.tight_layout()
