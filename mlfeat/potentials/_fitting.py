@@ -1,0 +1,162 @@
+"""Passes over the training structures: all rows stacked, or summed up in blocks of bounded size."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import threadpool_limits
+
+from mlfeat.potentials._rows import KINDS
+
+logger = logging.getLogger("mlfeat")
+
+BLOCK_ROWS = 4096  # rows that are summed up at a time: enough for matrix products to run at full speed
+
+
+def n_columns(rows):
+    """Number of features over all species."""
+    return rows.items[0].n_species * rows.items[0].n_features
+
+
+def structure_ranges(rows, limit=BLOCK_ROWS):
+    """Ranges of consecutive structures with about `limit` rows; they do not depend on the number of workers."""
+    start, total = 0, 0
+    for index in range(len(rows)):
+        total += sum(rows.n_rows(index, kind) for kind in KINDS)
+        if total >= limit or index == len(rows) - 1:
+            yield slice(start, index + 1)
+            start, total = index + 1, 0
+
+
+def accumulate(rows, make_blocks, n_jobs=None):
+    """Sum up the rows of all structures.
+
+    Ranges of structures are summed by joblib workers, on whatever backend is active, and merged in their
+    order; linear algebra runs on one thread in each. The result is the same to the last bit for any number of
+    workers.
+
+    Parameters
+    ----------
+    rows : DesignRows
+    make_blocks : callable
+        Makes an empty accumulator, `GramBlocks` or `TriangularBlocks`.
+    n_jobs : int or None
+
+    Returns
+    -------
+    GramBlocks or TriangularBlocks
+    """
+    total = make_blocks()
+    ranges = list(structure_ranges(rows))
+    n_workers = max(1, effective_n_jobs(n_jobs))
+    with threadpool_limits(1, "blas"), Parallel(n_jobs=n_jobs, prefer="threads") as parallel:
+        for first in range(0, len(ranges), n_workers):  # so that few blocks are in memory at a time
+            part = ranges[first : first + n_workers]
+            for blocks in parallel(delayed(_summarize)(rows[r], make_blocks) for r in part):
+                total.merge(blocks)
+            logger.debug("summed up %d of %d structures", part[-1].stop, len(rows))
+    return total
+
+
+def _summarize(rows, make_blocks):
+    collected = {}
+    for index in range(len(rows)):
+        for kind, part in rows(index).items():
+            collected.setdefault((rows.items[index].group, kind), []).append(part)
+    blocks = make_blocks()
+    with threadpool_limits(1, "blas"):  # here too: this may be another process
+        for key, parts in collected.items():
+            blocks.add(key, np.concatenate(parts))
+    return blocks
+
+
+class Stacked(NamedTuple):
+    """Weighted rows of all structures, those of the energies first.
+
+    ``features`` (n_rows, p), ``target`` (n_rows,), ``composition`` (n_energies, n_species).
+    """
+
+    features: np.ndarray
+    target: np.ndarray
+    composition: np.ndarray
+
+
+def stack(rows, weights, n_jobs=None):
+    """Stack the rows of all structures, weighted.
+
+    Parameters
+    ----------
+    rows : DesignRows
+    weights : KindWeights
+    n_jobs : int or None
+        Threads.
+
+    Returns
+    -------
+    Stacked
+    """
+    places, n_rows, n_energies = _places(rows, weights)
+    n_species = rows.items[0].n_species
+    stacked = Stacked(np.empty((n_rows, n_columns(rows))), np.empty(n_rows), np.empty((n_energies, n_species)))
+
+    def fill(part):
+        for index in range(part.start, part.stop):
+            for kind, block in rows(index, places[index]).items():
+                block *= np.sqrt(weights((rows.items[index].group, kind)))
+                place = places[index][kind]
+                stacked.features[place] = block[:, n_species:-1]
+                stacked.target[place] = block[:, -1]
+                if kind == "energy":
+                    stacked.composition[place] = block[:, :n_species]
+
+    Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(fill)(part) for part in structure_ranges(rows))
+    return stacked
+
+
+def _places(rows, weights):
+    """Where the rows of each structure go (a dict from kind to slice), and numbers of all rows and of energies."""
+    places = [{} for _ in range(len(rows))]
+    n_rows = 0
+    for kinds in (KINDS[:1], KINDS[1:]):
+        for index, place in enumerate(places):
+            for kind in kinds:
+                count = rows.n_rows(index, kind) if weights((rows.items[index].group, kind)) > 0 else 0
+                if count:
+                    place[kind] = slice(n_rows, n_rows + count)
+                    n_rows += count
+        if kinds == KINDS[:1]:
+            n_energies = n_rows
+    if not n_rows:
+        raise ValueError("no row has a positive weight: nothing to fit")
+    return places, n_rows, n_energies
+
+
+def memory_forecast(rows, solver, n_jobs=None):
+    """Bytes that a fit will take at its peak, beside the features themselves and what the cache keeps."""
+    p = n_columns(rows)
+    width = p + rows.items[0].n_species + 1
+    counts = [sum(rows.n_rows(index, kind) for kind in KINDS) for index in range(len(rows))]
+    if solver == "stacked":
+        return 8 * (2 * sum(counts) * width + 4 * width**2)  # the regressor may copy
+    n_workers = max(1, effective_n_jobs(n_jobs))
+    n_keys = len(KINDS) * len({item.group for item in rows.items})
+    block = max(BLOCK_ROWS, max(counts)) * width
+    return 8 * (width**2 * (n_keys * (1 + n_workers) + 5) + 3 * block * n_workers)
+
+
+def check_memory(rows, solver, n_jobs, memory_limit):
+    """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
+    needed = {name: memory_forecast(rows, name, n_jobs) for name in ("stacked", "gram", "qr")}
+    logger.info("fit of %d structures, solver=%r: about %.2f GB", len(rows), solver, needed[solver] / 1e9)
+    if memory_limit is None or needed[solver] <= memory_limit:
+        return
+    if solver == "stacked" and needed["gram"] <= memory_limit:
+        remedy = f"use solver='gram' or 'qr' ({needed['gram'] / 1e9:.2f} GB)"
+    elif solver != "stacked" and memory_forecast(rows, solver, 1) <= memory_limit:
+        remedy = f"use n_jobs=1 ({memory_forecast(rows, solver, 1) / 1e9:.2f} GB)"
+    else:
+        remedy = "use fewer features or groups, or a larger memory_limit"
+    raise MemoryError(
+        f"the fit needs about {needed[solver] / 1e9:.2f} GB, memory_limit is {memory_limit / 1e9:.2f} GB: {remedy}"
+    )
