@@ -4,28 +4,31 @@ Fit SNAP
 
 How well does a linear potential with 30 coefficients learn copper?
 
-The reference is ASE's EMT potential, which is cheap enough to make data on the spot. With DFT data of your own, ``structures = ase.io.read("data.xyz", ":")``
-takes the place of the first cell.
+The reference is ASE's EMT potential, which is cheap enough to make data on the spot. With DFT
+data of your own, ``structures = ase.io.read("data.xyz", ":")`` takes the place of the first
+cell.
 """
 
 # %%
-# Reference data: crystals, strained, with vacancies and surfaces, hot and molten, each with energy, forces and stress.
+# Reference data: crystals, strained, with vacancies and surfaces, hot and molten, each with
+# energy, forces and stress.
 from mlfeat.datasets import make_emt_structures, split_by_group
 
 train, test = split_by_group(make_emt_structures("Cu"))
 print(len(train), "structures to fit,", len(test), "to test")
 
 # %%
-# SNAP is a pipeline of two: bispectrum components describe each atom's environment, and the energy is linear in them. The
-# weights multiply squared residuals of the energy per atom (eV), of the forces (eV/Å) and of the stress (eV/Å³).
+# SNAP is a pipeline of two: bispectrum components describe each atom's environment, and the
+# energy is linear in them. The weights multiply squared residuals of the energy per atom (eV),
+# of the forces (eV/Å) and of the stress (eV/Å³).
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from mlfeat import Bispectrum, LinearPotential, make_targets
 
 model = make_pipeline(
-    Bispectrum(cutoff=5.0, twojmax=6),
-    LinearPotential(Ridge(1e-8), energy_weight=100.0, force_weight=1.0, stress_weight=100.0),
+    Bispectrum(cutoff=3.6, twojmax=6),
+    LinearPotential(Ridge(1e-8), energy_weight=1e4, force_weight=1.0, stress_weight=100.0),
 )
 model.fit(train, make_targets(train))
 

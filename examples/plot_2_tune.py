@@ -2,7 +2,7 @@
 Tune with GridSearchCV
 ======================
 
-Which cutoff, and how strong a penalty?
+Which cutoff, and how many components?
 
 A potential is a scikit-learn pipeline, so the search over its parameters is scikit-learn's.
 """
@@ -13,8 +13,9 @@ from mlfeat.datasets import make_emt_structures, split_by_group
 train, test = split_by_group(make_emt_structures("Cu"))
 
 # %%
-# Three cutoffs and four penalties, each with three folds: 36 fits. Features and design rows are kept for each structure, so they are computed three times (once for each
-# cutoff) and not 36 times.
+# Four cutoffs, three sizes and two penalties, each with three folds: 72 fits. The features and
+# design rows of a structure are kept, so they are computed 12 times, once for each cutoff and
+# size: penalties and folds cost linear algebra only.
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -22,17 +23,14 @@ from sklearn.pipeline import make_pipeline
 from mlfeat import Bispectrum, LinearPotential, make_targets
 from mlfeat.metrics import neg_errors
 
-model = make_pipeline(
-    Bispectrum(twojmax=6),
-    LinearPotential(Ridge(), energy_weight=100.0, force_weight=1.0, stress_weight=100.0),
-)
+model = make_pipeline(Bispectrum(), LinearPotential(Ridge(), energy_weight=1e4, stress_weight=100.0))
 grid = {
-    "bispectrum__cutoff": [4.0, 5.0, 6.0],
-    "linearpotential__regressor__alpha": [1e-8, 1e-5, 1e-2, 1e1],
+    "bispectrum__cutoff": [3.2, 3.6, 4.0, 4.4],
+    "bispectrum__twojmax": [4, 6, 8],
+    "linearpotential__regressor__alpha": [1e-8, 1e2],
 }
-search = GridSearchCV(
-    model, grid, scoring=neg_errors, refit="neg_force_rmse", cv=KFold(3, shuffle=True, random_state=0)
-)
+folds = KFold(3, shuffle=True, random_state=0)
+search = GridSearchCV(model, grid, scoring=neg_errors, refit="neg_force_rmse", cv=folds)
 search.fit(train, make_targets(train))
 print(search.best_params_)
 
@@ -42,21 +40,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 results = search.cv_results_
-cutoffs = np.array(results["param_bispectrum__cutoff"], dtype=float)
-alphas = np.array(results["param_linearpotential__regressor__alpha"], dtype=float)
+twojmax, alpha = (
+    np.array(results[f"param_{name}"], dtype=float)
+    for name in ("bispectrum__twojmax", "linearpotential__regressor__alpha")
+)
 
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.5), sharex=True)
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.5))
 for ax, kind, unit in zip(axes, ("energy", "force"), ("meV/atom", "meV/Å"), strict=True):
-    for cutoff in grid["bispectrum__cutoff"]:
-        mine = cutoffs == cutoff
-        error = -1000 * results[f"mean_test_neg_{kind}_rmse"][mine]
-        ax.loglog(alphas[mine], error, "o-", label=f"cutoff {cutoff} Å")
-    ax.set(xlabel="penalty", ylabel=f"{kind} RMSE ({unit})")
-axes[0].legend()
+    for color, size in enumerate(grid["bispectrum__twojmax"]):
+        for style, penalty in zip(("o-", "o:"), grid["linearpotential__regressor__alpha"], strict=True):
+            error = -1000 * results[f"mean_test_neg_{kind}_rmse"][(twojmax == size) & (alpha == penalty)]
+            label = f"2J = {size}, penalty {penalty:g}"
+            ax.semilogy(grid["bispectrum__cutoff"], error, style, color=f"C{color}", label=label)
+    ax.set(xlabel="cutoff (Å)", ylabel=f"{kind} RMSE ({unit})")
+axes[0].legend(fontsize="x-small")
 fig.tight_layout()
 
 # %%
-# The best candidate was fitted once more to all training structures. Its errors on the test set, which had no say in the choice:
+# The best candidate was fitted once more to all training structures. Its errors on the test
+# set, which had no say in the choice:
 from mlfeat.metrics import evaluate
 
 errors = evaluate(search, test)

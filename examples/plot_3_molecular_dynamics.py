@@ -4,7 +4,8 @@ Run molecular dynamics
 
 Is the energy conserved?
 
-Forces that are not the gradient of the energy, a jump at the cutoff, or a neighbor list that is too old would show as a drift of the total energy.
+Forces that are not the gradient of the energy, a jump at the cutoff, or a neighbor list that is
+too old would show as a drift of the total energy.
 """
 
 # %%
@@ -15,11 +16,12 @@ from mlfeat import Bispectrum, LinearPotential, PotentialCalculator, make_target
 from mlfeat.datasets import make_emt_structures
 
 train = make_emt_structures("Cu")
-model = make_pipeline(Bispectrum(cutoff=5.0, twojmax=6), LinearPotential(Ridge(1e-8), energy_weight=100.0))
+model = make_pipeline(Bispectrum(cutoff=3.6, twojmax=6), LinearPotential(Ridge(1e-8), energy_weight=1e4))
 model.fit(train, make_targets(train))
 
 # %%
-# A fitted pipeline is an ASE calculator. 108 atoms at 300 K (half of the initial kinetic energy becomes potential energy), one picosecond:
+# A fitted pipeline is an ASE calculator. 108 atoms at 300 K (half of the initial kinetic energy
+# becomes potential energy), one picosecond:
 import numpy as np
 from ase import units
 from ase.build import bulk

