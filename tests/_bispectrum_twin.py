@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of :class:`mlfeat.Bispectrum`, with one value per species where it takes a sequence."""
+    """The parameters of :class:`mlfeat.Bispectrum` by their names, with one value per species in the sequences."""
 
     cutoff: float
     twojmax: int
@@ -116,9 +116,7 @@ def clebsch_gordan(j1, j2, j):
     Varshalovich, Moskalev, Khersonskii, Quantum Theory of Angular Momentum, 8.2.1 (5).
     """
     out = np.zeros((j1 + 1, j2 + 1, j + 1))
-    triangle = (
-        _fact(j1 + j2 - j) * _fact(j1 - j2 + j) * _fact(-j1 + j2 + j) / factorial((j1 + j2 + j) // 2 + 1)
-    )
+    triangle = _fact(j1 + j2 - j) * _fact(j1 - j2 + j) * _fact(-j1 + j2 + j) / factorial((j1 + j2 + j) // 2 + 1)
     for i1 in range(j1 + 1):
         for i2 in range(j2 + 1):
             m1, m2 = 2 * i1 - j1, 2 * i2 - j2

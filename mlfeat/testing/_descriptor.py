@@ -195,9 +195,7 @@ def rows_are_derivatives_of_the_features(descriptor, atoms):
     )
     if atoms.cell.rank < 3:
         return
-    slope, error = strain_derivative(
-        lambda moved: _energy_row(descriptor, _pairs(descriptor, moved, SKIN)), atoms
-    )
+    slope, error = strain_derivative(lambda moved: _energy_row(descriptor, _pairs(descriptor, moved, SKIN)), atoms)
     volume = atoms.get_volume()
     assert_close(rows[-6:], slope / volume, "stress rows[Voigt]", rtol=DERIVATIVE, error=error / volume)
 
