@@ -22,7 +22,7 @@ def choose_isa():
     supported = supported_isas()
     wanted = os.environ.get("MLFEAT_SIMD") or supported[-1]
     if wanted not in supported:
-        raise ImportError(f"MLFEAT_SIMD={wanted!r}: this processor runs {', '.join(supported)}; set it to one of these.")
+        raise ImportError(f"MLFEAT_SIMD={wanted!r}: this processor runs {', '.join(supported)}; set it to one of them")
     return wanted
 
 

@@ -9,8 +9,8 @@ Per environment, with the bases and tables of ``mlfeat.descriptors._bispectrum_t
 5. adjoint     Y = Σ_features cotangent·z,  x̄ = Tᵀ Y
 6. gradient    ∂E/∂r_ij = Σ_nlm x̄_nlm ∇(A g_nl Y_lm)           over neighbors, recurrences only
 
-Every array is laid out ``[index][lane]``. Missing neighbors of a lane are filled with weight zero, so that no environment
-knows which others share its batch.
+Every array is laid out ``[index][lane]``. Missing neighbors of a lane are filled with weight zero, so that no
+environment knows which others share its batch.
 """
 
 from libc.math cimport M_PI, cos, sin, sqrt
@@ -220,7 +220,8 @@ cdef class Kernel:
         work.pair = work.count + LANES
         return 0
 
-    cdef Py_ssize_t gather(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop, int channel) noexcept nogil:
+    cdef Py_ssize_t gather(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop,
+                           int channel) noexcept nogil:
         """Neighbors within the cutoff, of one species if `channel` >= 0; the longest lane's number of them."""
         cdef Py_ssize_t lane, i, k, p, most = 0
         cdef Py_ssize_t si, sj
@@ -386,7 +387,8 @@ cdef class Kernel:
                  work.u + 2 * self.block[block, 3] * self.n_u, work.z)
         return n
 
-    cdef void write_values(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop, double* out) noexcept nogil:
+    cdef void write_values(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop,
+                           double* out) noexcept nogil:
         cdef int feature, j, n, h, first
         cdef Py_ssize_t lane
         cdef vec total
@@ -406,7 +408,8 @@ cdef class Kernel:
 
     # ------------------------------------------------------------------ reverse
 
-    cdef void fill_adjoint(self, Work* work, Py_ssize_t center, Py_ssize_t stop, const double* cotangents) noexcept nogil:
+    cdef void fill_adjoint(self, Work* work, Py_ssize_t center, Py_ssize_t stop,
+                           const double* cotangents) noexcept nogil:
         """x = ∂E/∂density from the cotangents of the features."""
         cdef int block, n, h, s, channel
         cdef Py_ssize_t lane, feature
@@ -429,7 +432,8 @@ cdef class Kernel:
             multiply(self.n_x, &self.a_start[0], &self.a_column[0], &self.a_value[0],
                      work.y + 2 * channel * self.n_h, work.x + channel * self.n_x)
 
-    cdef void write_gradient(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop, double* out) noexcept nogil:
+    cdef void write_gradient(self, Work* work, Pairs pairs, Py_ssize_t center, Py_ssize_t stop,
+                             double* out) noexcept nogil:
         cdef Py_ssize_t most, k, lane
         cdef int channel, x
         cdef double* to
@@ -454,9 +458,8 @@ cdef class Kernel:
         cdef const vec* row
         self.fill_radial(work, f, True)
         self.fill_harmonics(work, f)
-        lm = 0
         for l in range(self.twojmax + 1):
-            for m in range(2 * l + 1):
+            for lm in range(l * l, (l + 1) * (l + 1)):
                 h = splat(0.0)
                 d = splat(0.0)
                 k = l * (l + 1) // 2 + l
@@ -469,7 +472,6 @@ cdef class Kernel:
                     k += n + 1
                 work.weight[lm] = h
                 radial += d * work.harmonic[lm]
-                lm += 1
         for m in range(self.twojmax + 1):
             a_m = splat(0.0)
             b_m = splat(0.0)
@@ -498,8 +500,7 @@ cdef class Kernel:
 
     cdef void fill_jacobian(self, Work* work) noexcept nogil:
         """jacobian[slot] = ∂B_feature/∂x of one channel and level."""
-        cdef int block, n, h, s, k, j, e
-        cdef vec a
+        cdef int block, n, h, s, k, j
         cdef vec* y
         cdef vec* out
         memset(work.y, 0, 2 * self.slot_h * sizeof(vec))

@@ -25,9 +25,11 @@ class Bispectrum(Descriptor):
         \psi_{ij} = \mathrm{rfac0}\;\pi\,\frac{r_{ij} - \mathrm{rmin0}}{R_{ij} - \mathrm{rmin0}},
 
     with the pair cutoff :math:`R_{ij} = \mathrm{cutoff}\,(R_i + R_j)` and the cutoff function :math:`f_c = \tfrac12
-    [1 + \cos(\pi (r - \mathrm{rmin0})/(R_{ij} - \mathrm{rmin0}))]`. The features of atom i are the scalar triple products
+    [1 + \cos(\pi (r - \mathrm{rmin0})/(R_{ij} - \mathrm{rmin0}))]`. The features of atom i are the scalar triple
+    products
 
-    .. math:: B_{j_1 j_2 j} = \mathrm{Re} \sum_{m m'} (u^j_{m m'})^* \sum C^{jm}_{j_1 m_1 j_2 m_2} C^{jm'}_{j_1 m'_1 j_2 m'_2}\,
+    .. math:: B_{j_1 j_2 j} = \mathrm{Re} \sum_{m m'} (u^j_{m m'})^*
+        \sum C^{jm}_{j_1 m_1 j_2 m_2} C^{jm'}_{j_1 m'_1 j_2 m'_2}\,
         u^{j_1}_{m_1 m'_1} u^{j_2}_{m_2 m'_2},\qquad j_1 \ge j_2,\ j \ge j_1,\ 2j \le \mathrm{twojmax},
 
     30 of them for twojmax = 6 and 55 for twojmax = 8. Derivatives are with respect to the pair vectors r_ij.
@@ -35,7 +37,8 @@ class Bispectrum(Descriptor):
     Parameters
     ----------
     cutoff : float, default=5.0
-        LAMMPS' ``rcutfac``: the pair cutoff in units of the sum of two radii. With radii of 0.5 Å it is the cutoff in Å.
+        LAMMPS' ``rcutfac``: the pair cutoff in units of the sum of two radii. With radii of 0.5 Å it is the cutoff
+        in Å.
     twojmax : int, default=6
         Twice the largest angular momentum J, 0 to 14.
     species : sequence of str, default=None
@@ -78,10 +81,10 @@ class Bispectrum(Descriptor):
 
     Notes
     -----
-    The sum over neighbors is done in hyperspherical harmonics, :math:`g_{nl}(\psi) Y_{lm}(\hat r)` with n = 2j, which span
-    the same space as the matrices U^j and cost a third of their recursion; one constant sparse matrix leads from one to
-    the other. The gradient is taken in reverse: the cotangents of the components give :math:`Y = \partial E/\partial u`,
-    that leads back to the harmonics, and each neighbor needs one sweep over them.
+    The sum over neighbors is done in hyperspherical harmonics, :math:`g_{nl}(\psi) Y_{lm}(\hat r)` with n = 2j, which
+    span the same space as the matrices U^j and need no recursion over matrices; one constant sparse matrix leads from
+    one to the other. The gradient is taken in reverse: the cotangents of the components give
+    :math:`Y = \partial E/\partial u`, that leads back to the harmonics, and each neighbor needs one sweep over them.
 
     References
     ----------

@@ -8,7 +8,7 @@ The kernel works in two bases of the functions on the 3-sphere, and these tables
   Here :math:`n = 2j = 0 \dots 2J`.
 * *Wigner matrices* :math:`u^j_{m_b m_a}`, in which the Clebsch-Gordan products are sparsest. Both span the same space
   (Varshalovich, Moskalev, Khersonskii, Quantum Theory of Angular Momentum, 4.5), so the sum over neighbors is done
-  in the first, with a third of the work, and the products in the second.
+  in the first, where a neighbor takes few operations, and the products in the second.
 
 All angular momenta are doubled, hence integers.
 """
@@ -204,9 +204,13 @@ def bispectrum_tables(twojmax, n_channels=1, normalized=False):
     r"""Tables for the components B^{abc}_{j1 j2 j} = Re Σ conj(u^{c,j}) z^{ab,j}_{j1 j2}, channels outermost.
 
     The derivative with respect to each of the three factors is a coupling of the other two,
-    :math:`\partial B_{j_1j_2j} = \bar z^{j}_{j_1j_2}\cdot\partial u^j + \frac{j+1}{j_1+1}\bar z^{j_1}_{j\,j_2}\cdot\partial
-    u^{j_1} + \frac{j+1}{j_2+1}\bar z^{j_2}_{j\,j_1}\cdot\partial u^{j_2}` (doubled momenta); couplings that occur
-    several times are done once, with the factors added. `normalized` divides each component by 2j+1.
+
+    .. math:: \partial B_{j_1j_2j} = \bar z^{j}_{j_1j_2}\cdot\partial u^j
+        + \frac{j+1}{j_1+1}\bar z^{j_1}_{j\,j_2}\cdot\partial u^{j_1}
+        + \frac{j+1}{j_2+1}\bar z^{j_2}_{j\,j_1}\cdot\partial u^{j_2}
+
+    (doubled momenta); couplings that occur several times are done once, with the factors added. `normalized` divides
+    each component by 2j+1.
     """
     triples = components(twojmax)
     levels = range(twojmax + 1)
