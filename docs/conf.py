@@ -20,6 +20,7 @@ exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
 nitpicky = False
 default_role = "code"
 
+html_title = "mlfeat"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
     "show_prev_next": False,

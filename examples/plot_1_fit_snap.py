@@ -49,7 +49,7 @@ import numpy as np
 from mlfeat import predict_targets
 
 true, predicted = make_targets(test), predict_targets(model, test)
-x, y = (np.concatenate([forces.ravel() for forces in targets["forces"]]) for targets in (true, predicted))
+x, y = (np.concatenate(targets["forces"]).ravel() for targets in (true, predicted))
 
 fig, ax = plt.subplots(figsize=(4.5, 4.5))
 ax.axline((0, 0), slope=1, color="0.7", linewidth=1)

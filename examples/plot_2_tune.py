@@ -23,7 +23,8 @@ from sklearn.pipeline import make_pipeline
 from mlfeat import Bispectrum, LinearPotential, make_targets
 from mlfeat.metrics import neg_errors
 
-model = make_pipeline(Bispectrum(), LinearPotential(Ridge(), energy_weight=1e4, stress_weight=100.0))
+potential = LinearPotential(Ridge(), energy_weight=1e4, stress_weight=100.0)
+model = make_pipeline(Bispectrum(), potential)
 grid = {
     "bispectrum__cutoff": [3.2, 3.6, 4.0, 4.4],
     "bispectrum__twojmax": [4, 6, 8],
@@ -40,18 +41,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 results = search.cv_results_
-twojmax, alpha = (
-    np.array(results[f"param_{name}"], dtype=float)
-    for name in ("bispectrum__twojmax", "linearpotential__regressor__alpha")
-)
+cutoffs, sizes, penalties = grid.values()
+sizes_of, penalties_of = (np.array(results[f"param_{name}"], dtype=float) for name in list(grid)[1:])
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.5))
 for ax, kind, unit in zip(axes, ("energy", "force"), ("meV/atom", "meV/Å"), strict=True):
-    for color, size in enumerate(grid["bispectrum__twojmax"]):
-        for style, penalty in zip(("o-", "o:"), grid["linearpotential__regressor__alpha"], strict=True):
-            error = -1000 * results[f"mean_test_neg_{kind}_rmse"][(twojmax == size) & (alpha == penalty)]
+    error = -1000 * results[f"mean_test_neg_{kind}_rmse"]
+    for color, size in enumerate(sizes):
+        for style, penalty in zip(("o-", "o:"), penalties, strict=True):
+            mine = (sizes_of == size) & (penalties_of == penalty)
             label = f"2J = {size}, penalty {penalty:g}"
-            ax.semilogy(grid["bispectrum__cutoff"], error, style, color=f"C{color}", label=label)
+            ax.semilogy(cutoffs, error[mine], style, color=f"C{color}", label=label)
     ax.set(xlabel="cutoff (Å)", ylabel=f"{kind} RMSE ({unit})")
 axes[0].legend(fontsize="x-small")
 fig.tight_layout()

@@ -16,7 +16,8 @@ from mlfeat import Bispectrum, LinearPotential, PotentialCalculator, make_target
 from mlfeat.datasets import make_emt_structures
 
 train = make_emt_structures("Cu")
-model = make_pipeline(Bispectrum(cutoff=3.6, twojmax=6), LinearPotential(Ridge(1e-8), energy_weight=1e4))
+potential = LinearPotential(Ridge(1e-8), energy_weight=1e4)
+model = make_pipeline(Bispectrum(cutoff=3.6, twojmax=6), potential)
 model.fit(train, make_targets(train))
 
 # %%
@@ -35,11 +36,10 @@ Stationary(atoms)
 
 log = []
 dynamics = VelocityVerlet(atoms, timestep=2 * units.fs)
-dynamics.attach(
-    lambda: log.append((dynamics.get_time() / units.fs, atoms.get_temperature(), atoms.get_total_energy()))
-)
+dynamics.attach(lambda: log.append((atoms.get_temperature(), atoms.get_total_energy())))
 dynamics.run(500)
-time, temperature, energy = np.array(log).T
+temperature, energy = np.array(log).T
+time = 2.0 * np.arange(len(log))  # fs
 
 # %%
 # The total energy oscillates with the time step, and stays where it was:

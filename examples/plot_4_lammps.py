@@ -16,26 +16,26 @@ from mlfeat import Bispectrum, LinearPotential, QuadraticExpansion, make_targets
 from mlfeat.datasets import make_emt_structures
 
 train = make_emt_structures("Cu")
-model = make_pipeline(
-    Bispectrum(cutoff=3.6, twojmax=4), QuadraticExpansion(), LinearPotential(Ridge(1e-6), energy_weight=1e4)
-)
+potential = LinearPotential(Ridge(1e-6), energy_weight=1e4)
+model = make_pipeline(Bispectrum(cutoff=3.6, twojmax=4), QuadraticExpansion(), potential)
 model.fit(train, make_targets(train))
 
 # %%
 # Two files: coefficients, and parameters of the descriptor. They go to a temporary folder here.
-import os
+import contextlib
 import tempfile
 from pathlib import Path
 
 import mlfeat.io
 
-os.chdir(tempfile.mkdtemp())
-mlfeat.io.write_snap(model, "Cu")
-print(Path("Cu.snapparam").read_text())
+folder = Path(tempfile.mkdtemp())
+with contextlib.chdir(folder):
+    mlfeat.io.write_snap(model, "Cu")
+print((folder / "Cu.snapparam").read_text())
 
 # %%
 # They can be read back, and give the same energies:
-again = mlfeat.io.read_snap("Cu.snapcoeff", "Cu.snapparam")
+again = mlfeat.io.read_snap(folder / "Cu.snapcoeff", folder / "Cu.snapparam")
 print(abs(again.predict(train) - model.predict(train)).max(), "eV")
 
 # %%
@@ -46,9 +46,9 @@ from ase.io import write
 atoms = bulk("Cu", cubic=True) * (3, 3, 3)
 del atoms[0]
 atoms.rattle(0.1, seed=0)
-write("Cu.data", atoms, format="lammps-data", specorder=["Cu"], masses=True)
+write(folder / "Cu.data", atoms, format="lammps-data", specorder=["Cu"], masses=True)
 
-commands = """\
+script = """\
 units metal
 read_data Cu.data
 pair_style snap
@@ -57,10 +57,11 @@ run 0
 variable energy equal pe
 print "LAMMPS $(v_energy:%.8f) eV"
 """
-Path("in.Cu").write_text(commands)
+(folder / "in.Cu").write_text(script)
 
 # %%
 # The energy from mlfeat, and, where it is installed, from LAMMPS:
+import os
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,6 @@ else:
     libraries = {"LD_LIBRARY_PATH": f"{sys.prefix}/lib"}  # where pip puts MPI
     command = [lmp, "-in", "in.Cu", "-log", "none"]
     run = subprocess.run(
-        command, env=os.environ | libraries, check=True, capture_output=True, text=True
+        command, cwd=folder, env=os.environ | libraries, check=True, capture_output=True, text=True
     )
     print(*(line for line in run.stdout.splitlines() if line.startswith("LAMMPS") and "eV" in line))
