@@ -1,0 +1,220 @@
+"""Fitted models as ASE calculators, for molecular dynamics and everything else that ASE does."""
+
+import copy
+import math
+from functools import partial
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from sklearn.utils.validation import check_is_fitted
+
+from mlfeat.base import split_model
+from mlfeat.features import AtomFeatures
+from mlfeat.neighbors import NeighborPairs
+from mlfeat.potentials import ZBL
+
+__all__ = ["PotentialCalculator"]
+
+_ON_REQUEST = {"energy_std": "predict_std", "extrapolation_grade": "extrapolation_grade"}
+
+
+class PotentialCalculator(Calculator):
+    r"""ASE calculator of a fitted model.
+
+    With E_i the energy of atom i, a function of its features, and
+    :math:`g_{ij} = \partial E / \partial r_{ij}`,
+
+    .. math:: E = \sum_i E_i, \qquad F_i = \sum_j (g_{ij} - g_{ji}), \qquad
+              \sigma = \frac{1}{V} \sum_{ij} r_{ij} \otimes g_{ij}.
+
+    Parameters
+    ----------
+    model : Pipeline
+        A fitted Pipeline of a descriptor, steps that keep derivatives, and a potential; or a fitted
+        search over one.
+    skin : float, default=0.5
+        The neighbor list reaches this much (Å) beyond the cutoff. It is built anew only when an
+        atom has moved more than half of it, or when the cell, the periodicity or the elements
+        changed. Results do not depend on it.
+    n_threads : int or None, default=None
+        Threads of the descriptor's kernels, as scikit-learn understands ``n_jobs``; None leaves it
+        to the descriptor's own ``n_jobs``. Results are bit-equal for any number.
+
+    Attributes
+    ----------
+    n_list_builds : int
+        How many neighbor lists were built.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a Pipeline of the said form.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    ValueError
+        If the skin is negative; in a calculation, if a structure is empty, has NaN positions or an
+        element that the model was not fitted to, or if two atoms sit on top of each other.
+
+    Notes
+    -----
+    Properties: ``energy``, ``free_energy`` (the same) and ``energies`` (N,) in eV; ``forces``
+    (N, 3) in eV/Å; ``stress`` (6,), Voigt xx yy zz yz xz xy, in eV/Å³, if the cell has three
+    vectors. Where the potential offers them, and only when asked for by ``get_property``:
+    ``energy_std`` (eV), the standard deviation of the energy, and ``extrapolation_grade`` (N,).
+
+    A baseline of the potential is part of energies, forces and stress; ``energies`` and ``stress``
+    are there if the baseline has them. Magnetic moments and charges of the structure are ignored.
+
+    Examples
+    --------
+    >>> atoms.calc = PotentialCalculator(model)  # doctest: +SKIP
+    >>> atoms.get_forces()  # doctest: +SKIP
+    """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(self, model, *, skin=0.5, n_threads=None):
+        super().__init__()
+        if not 0 <= skin < math.inf:
+            raise ValueError(f"skin={skin!r}: must be 0 or a positive number of Å")
+        self._descriptor, self._steps, self._potential = split_model(model)
+        for part in (self._descriptor, *self._steps, self._potential):
+            check_is_fitted(part)
+        self.model = model
+        self.skin = float(skin)
+        self.n_threads = n_threads
+        self.n_list_builds = 0
+        self.implemented_properties = [
+            *type(self).implemented_properties,
+            *(name for name, method in _ON_REQUEST.items() if hasattr(self._potential, method)),
+        ]
+        if n_threads is not None:
+            self._descriptor = copy.copy(self._descriptor)
+            self._descriptor.n_jobs = n_threads
+        self._energy_model = self._potential.energy_model()
+        for step in reversed(self._steps):
+            self._energy_model = step.absorb(self._energy_model)
+        self._pair_baseline = self._potential.baseline if self._baseline_fits_the_list() else None
+        self._built = None  # the neighbor list as it was built, and its atoms' species
+        self._species = None
+        self._forward = None  # what the backward pass of the last calculation needs
+
+    def __getstate__(self):
+        return {**self.__dict__, "_forward": None}
+
+    def __repr__(self):
+        return f"PotentialCalculator({self.model!r}, skin={self.skin}, n_threads={self.n_threads})"
+
+    def reset(self):
+        """Forget the last calculation."""
+        super().reset()
+        self._forward = None
+
+    def check_state(self, atoms, tol=1e-15):
+        """Names of what changed since the last calculation, among what the energy depends on."""
+        last = self.atoms
+        if last is None:
+            return list(all_changes)
+        parts = (
+            ("positions", last.positions, atoms.positions),
+            ("numbers", last.numbers, atoms.numbers),
+            ("cell", last.cell.array, atoms.cell.array),
+            ("pbc", last.pbc, atoms.pbc),
+        )
+        return [name for name, old, new in parts if not np.array_equal(old, new)]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Calculate what is asked for and not yet in ``results``.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms or None
+            The structure; None for that of the last calculation.
+        properties : sequence of str
+            Names of properties. Energies alone cost about half of what forces do.
+        system_changes : sequence of str
+            What changed since the last calculation; empty if nothing.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        if self._forward is None or system_changes:
+            self._calculate_energies(atoms)
+        if {"forces", "stress"}.intersection(properties) and "forces" not in self.results:
+            self._calculate_forces()
+        for name in properties:
+            if name in _ON_REQUEST and name in self.implemented_properties:
+                self.results[name] = self._calculate_on_request(name)
+
+    def _calculate_energies(self, atoms):
+        self.reset()
+        pairs = self._pairs(atoms)
+        values, pullback = self._descriptor.values_and_pullback(pairs)
+        features = AtomFeatures(values, self._species)
+        energies, cotangents = self._energy_model.energy_and_cotangent(features)
+        baseline_gradients = None
+        if self._pair_baseline is not None:
+            baseline_energies, baseline_gradients = self._pair_baseline.evaluate(pairs)
+            energies = energies + baseline_energies
+        energy = float(energies.sum())
+        if not math.isfinite(energy):
+            NeighborPairs.from_atoms(atoms, pairs.cutoff)  # atoms on top of each other say so
+            raise ValueError(f"the energy is {energy}: the structure is far outside the model's range")
+        self.atoms = atoms.copy()
+        self.results = {"energy": energy, "free_energy": energy, "energies": energies}
+        self._forward = pairs, features, partial(pullback, cotangents), baseline_gradients
+        self._add_baseline("energy", "free_energy", "energies")
+
+    def _calculate_forces(self):
+        pairs, _, gradient, baseline_gradients = self._forward
+        gradients = gradient()
+        if baseline_gradients is not None:
+            gradients = gradients + baseline_gradients
+        self.results["forces"] = pairs.forces(gradients)
+        if not math.isnan(pairs.volume):
+            self.results["stress"] = pairs.stress(gradients)
+        self._add_baseline("forces", "stress")
+
+    def _calculate_on_request(self, name):
+        _, (values, species), _, _ = self._forward
+        for step in self._steps:
+            values = step.apply(values)
+        features = AtomFeatures(values, species)
+        if name == "energy_std":
+            return float(self._potential.predict_std([features])[0])
+        return self._potential.extrapolation_grade(features)
+
+    def _add_baseline(self, *names):
+        baseline = self._potential.baseline
+        if baseline is None or self._pair_baseline is not None:
+            return
+        for name in self.results.keys() & names:
+            ours = self.results.pop(name)
+            asked = "energy" if name == "free_energy" else name
+            try:
+                self.results[name] = ours + baseline.get_property(asked, self.atoms)
+            except NotImplementedError:
+                pass  # what the baseline cannot say, the sum cannot
+
+    def _baseline_fits_the_list(self):
+        """Whether the baseline can share the neighbor list instead of making its own at every step."""
+        baseline = self._potential.baseline
+        return isinstance(baseline, ZBL) and baseline.outer <= self._descriptor.cutoff_
+
+    def _pairs(self, atoms):
+        """Neighbor list at the atoms' positions: the last one moved along, if it still holds."""
+        built = self._built
+        if built is not None and _same_but_moved(built, atoms):
+            if built.max_displacement(atoms.positions) <= 0.5 * self.skin:  # false if it is NaN
+                return built.moved(atoms.positions)
+        self._built = None
+        self._species = self._descriptor.species_index(atoms.numbers)
+        self._built = NeighborPairs.from_atoms(atoms, self._descriptor.cutoff_ + self.skin)
+        self.n_list_builds += 1
+        return self._built
+
+
+def _same_but_moved(pairs, atoms):
+    return (
+        np.array_equal(pairs.numbers, atoms.numbers)
+        and np.array_equal(pairs.cell, atoms.cell.array)
+        and np.array_equal(pairs.pbc, atoms.pbc)
+    )
