@@ -133,9 +133,7 @@ def _read_members(blob):
 
 def _parse_document(text):
     try:
-        document = json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
-        )
+        document = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{DOCUMENT} cannot be read ({error})") from error
     expect(isinstance(document, dict), f"{DOCUMENT} holds no table")

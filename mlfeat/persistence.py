@@ -39,7 +39,9 @@ UNITS = {
 _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model"}
 
 _MODULES = {
-    "mlfeat": "Bispectrum FeatureScaler LinearPotential QuadraticExpansion",
+    "mlfeat.descriptors": "Bispectrum",
+    "mlfeat.potentials": "LinearPotential ZBL",
+    "mlfeat.preprocessing": "FeatureScaler QuadraticExpansion",
     "sklearn.linear_model": (
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars Lasso LassoCV "
         "LassoLars LinearRegression OrthogonalMatchingPursuit Ridge RidgeCV"
@@ -81,8 +83,7 @@ def register(cls):
     """
     if not (hasattr(cls, "get_params") and hasattr(cls, "_state")):
         raise TypeError(
-            f"{cls.__name__} needs get_params and a class attribute _state, "
-            "the names of its fitted attributes"
+            f"{cls.__name__} needs get_params and a class attribute _state, the names of its fitted attributes"
         )
     _CLASSES[f"{cls.__module__}.{cls.__qualname__}"] = cls
     return cls
@@ -95,7 +96,9 @@ def save(model, path):
     ----------
     model : estimator
         A fitted Pipeline of mlfeat's estimators (scikit-learn's linear models and scalers may be
-        among them), or one such estimator.
+        among them), or one such estimator; a fitted search stands for its best estimator. What
+        serves only to fit on, such as the sums that `LinearPotential.partial_fit` adds to, is not
+        in the file.
     path : str or path-like
         The file, written atomically: an older file of that name stays whole until the new one is
         complete.
@@ -116,6 +119,7 @@ def save(model, path):
     --------
     load : Read the file.
     """
+    model = getattr(model, "best_estimator_", model)
     check_is_fitted(model)
     arrays = {}
     document = {
@@ -224,8 +228,7 @@ def _encode(value, arrays, where):
     if isinstance(value, dict):
         return {
             "dict": [
-                [_encode(key, arrays, where), _encode(item, arrays, f"{where}[{key!r}]")]
-                for key, item in value.items()
+                [_encode(key, arrays, where), _encode(item, arrays, f"{where}[{key!r}]")] for key, item in value.items()
             ]
         }
     return _encode_estimator(value, arrays, where)
@@ -235,8 +238,7 @@ def _encode_array(value, arrays, where):
     dtype = value.dtype
     if dtype.kind not in ARRAY_KINDS or (dtype.kind == "f" and dtype.itemsize > 8):
         raise ValueError(
-            f"{where} is an array of {dtype}; "
-            "a model file holds integers, floats up to 64 bits, booleans and strings"
+            f"{where} is an array of {dtype}; a model file holds integers, floats up to 64 bits, booleans and strings"
         )
     if isinstance(value, np.generic):
         return {"scalar": [dtype.str, _encode(value.item(), arrays, where)]}
@@ -267,10 +269,7 @@ def _cannot_hold(value, where):
     cls = type(value)
     what = f"{where} is a {cls.__module__}.{cls.__qualname__}, which a file of arrays cannot hold"
     if hasattr(value, "get_potential_energy"):
-        return (
-            f"{what}: an ASE calculator is a program. Use one of mlfeat's own baselines, "
-            "or joblib.dump(model, path)"
-        )
+        return f"{what}: an ASE calculator is a program. Use one of mlfeat's own baselines, or joblib.dump(model, path)"
     if hasattr(value, "get_params"):
         return f"{what}; mlfeat.persistence.register takes classes of your own"
     return f"{what}; replace it by numbers or strings, or use joblib.dump(model, path)"

@@ -176,7 +176,8 @@ def test_every_truncation_is_an_error(file):
 def test_a_changed_byte_never_gives_another_model(toy, file):
     blob = file.read_bytes()
     n_errors = 0
-    for position in range(len(blob)):
+    positions = range(0, len(blob), 3)
+    for position in positions:
         changed = bytearray(blob)
         changed[position] ^= 1 << int(RNG.integers(8))
         file.write_bytes(changed)
@@ -185,7 +186,7 @@ def test_a_changed_byte_never_gives_another_model(toy, file):
         except ValueError as error:
             assert str(file) in str(error)  # noqa: PT017
             n_errors += 1
-    assert n_errors > 0.8 * len(blob)
+    assert n_errors > 0.8 * len(positions)
 
 
 @pytest.mark.parametrize("seed", range(20))
