@@ -62,7 +62,9 @@ def brute_force_pairs(atoms, cutoff):
     shifts = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
     vectors = (atoms.positions[None, :] - atoms.positions[:, None])[:, :, None] + shifts @ cell
     distances = np.linalg.norm(vectors, axis=-1)
-    first, second, image = np.nonzero((distances > 0) & (distances < cutoff))
+    near = distances < cutoff
+    near[np.arange(len(atoms)), np.arange(len(atoms)), np.flatnonzero(~shifts.any(axis=1))[0]] = False
+    first, second, image = np.nonzero(near)
     return first, second, vectors[first, second, image]
 
 
