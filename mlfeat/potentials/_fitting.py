@@ -147,16 +147,19 @@ def memory_forecast(rows, solver, n_jobs=None):
 
 def check_memory(rows, solver, n_jobs, memory_limit):
     """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
-    needed = {name: memory_forecast(rows, name, n_jobs) for name in ("stacked", "gram", "qr")}
-    logger.info("fit of %d structures, solver=%r: about %.2f GB", len(rows), solver, needed[solver] / 1e9)
-    if memory_limit is None or needed[solver] <= memory_limit:
+    needed = memory_forecast(rows, solver, n_jobs)
+    logger.info("fit of %d structures, solver=%r: about %s", len(rows), solver, _size(needed))
+    if memory_limit is None or needed <= memory_limit:
         return
-    if solver == "stacked" and needed["gram"] <= memory_limit:
-        remedy = f"use solver='gram' or 'qr' ({needed['gram'] / 1e9:.2f} GB)"
-    elif solver != "stacked" and memory_forecast(rows, solver, 1) <= memory_limit:
-        remedy = f"use n_jobs=1 ({memory_forecast(rows, solver, 1) / 1e9:.2f} GB)"
+    if solver == "stacked":
+        other, change = memory_forecast(rows, "gram", n_jobs), "solver='gram' or 'qr'"
     else:
-        remedy = "use fewer features or groups, or a larger memory_limit"
+        other, change = memory_forecast(rows, solver, 1), "n_jobs=1"
+    remedy = f"use {change} ({_size(other)})" if other <= memory_limit else "use fewer features or groups"
     raise MemoryError(
-        f"the fit needs about {needed[solver] / 1e9:.2f} GB, memory_limit is {memory_limit / 1e9:.2f} GB: {remedy}"
+        f"the fit needs about {_size(needed)}, memory_limit is {_size(memory_limit)}: {remedy}, or raise memory_limit"
     )
+
+
+def _size(n_bytes):
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -41,8 +41,9 @@ def fit_stacked(regressor, stacked, free_intercept):
 
     regressor = _prepared(regressor)
     with warnings.catch_warnings():
-        # Raised for columns of different scale, which do no harm; LinearPotential warns of what does.
+        # Raised for columns of different scale too, which do no harm; LinearPotential warns of what does.
         warnings.simplefilter("ignore", LinAlgWarning)
+        warnings.filterwarnings("ignore", "Singular matrix", UserWarning)
         regressor.fit(stacked.features, stacked.target)
     coef = _coefficients(regressor, stacked.features.shape[1])
 

@@ -37,8 +37,8 @@ class KindWeights:
 def _factors(group, weight):
     if isinstance(weight, numbers.Real):
         weight = (weight,) * len(KINDS)
-    if len(weight) != len(KINDS):
-        raise ValueError(f"group_weights[{group!r}] has {len(weight)} numbers: give one, or (energy, forces, stress)")
+    if not isinstance(weight, (tuple, list, np.ndarray)) or len(weight) != len(KINDS):
+        raise ValueError(f"group_weights[{group!r}]={weight!r}: give a number, or three for energy, forces, stress")
     for kind, value in zip(KINDS, weight, strict=True):
         _check_weight(f"the weight of {kind} in group {group!r}", value)
     return dict(zip(KINDS, weight, strict=True))

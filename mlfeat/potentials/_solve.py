@@ -5,7 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-EPS = np.finfo(float).eps
+
+def cutoff(n_columns):
+    """Share of the largest singular value below which rounding looks like a direction that the data leave open.
+
+    The usual bound for a matrix of that size, and more than what rounding leaves in products of small ones.
+    """
+    return max(n_columns, 50) * np.finfo(float).eps
 
 
 class Solution(NamedTuple):
@@ -52,7 +58,7 @@ def solve_normal(gram, moment, penalty=0.0, with_factor=True):
     except linalg.LinAlgError:
         return _solve_spectral(scaled, scale, moment)
     condition = _condition(lower, scaled)
-    if not condition < 1 / (len(scale) * EPS):
+    if not condition < 1 / cutoff(len(scale)):
         return _solve_spectral(scaled, scale, moment)
     coef = scale * linalg.cho_solve((lower, True), scale * moment, check_finite=False)
     if not with_factor:
@@ -77,7 +83,7 @@ def _condition(lower, scaled):
 def _solve_spectral(scaled, scale, moment):
     eigenvalues, vectors = linalg.eigh(scaled, check_finite=False)
     largest = max(eigenvalues[-1], 0.0)
-    kept = eigenvalues > len(scale) * EPS * largest
+    kept = eigenvalues > cutoff(len(scale)) * largest
     factor = scale[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
     return Solution(factor @ (factor.T @ moment), factor, np.inf)
 
@@ -101,7 +107,7 @@ def solve_rows(rows, target, penalty=0.0):
     triangle = linalg.qr(augmented, mode="r", overwrite_a=True, check_finite=False)[0][:n_columns]
     upper, right = triangle[:, :-1], triangle[:, -1]
     reciprocal = linalg.lapack.dtrcon(upper)[0]
-    if not reciprocal > n_columns * EPS:
+    if not reciprocal > cutoff(n_columns):
         return _solve_singular(upper, right, scale)
     inverse = linalg.solve_triangular(upper, np.eye(n_columns), check_finite=False)
     return Solution(scale * (inverse @ right), scale[:, None] * inverse, reciprocal**-2)
@@ -109,6 +115,6 @@ def solve_rows(rows, target, penalty=0.0):
 
 def _solve_singular(upper, right, scale):
     left, values, vectors = linalg.svd(upper, check_finite=False)
-    kept = values > len(scale) * EPS * values.max(initial=0.0)
+    kept = values > cutoff(len(scale)) * values.max(initial=0.0)
     factor = scale[:, None] * vectors[kept].T / values[kept]
     return Solution(factor @ (left.T[kept] @ right), factor, np.inf)
