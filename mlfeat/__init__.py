@@ -1,22 +1,33 @@
 """Machine-learning interatomic potentials in scikit-learn's idiom."""
 
+from mlfeat import datasets, io, metrics, model_selection
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import predict_targets
+from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import Bispectrum
-from mlfeat.potentials import LinearPotential
+from mlfeat.persistence import load, save
+from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 from mlfeat.targets import get_groups, make_targets
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ZBL",
     "Bispectrum",
     "FeatureScaler",
     "LinearPotential",
+    "PotentialCalculator",
     "QuadraticExpansion",
     "clear_cache",
+    "datasets",
     "get_groups",
+    "io",
+    "load",
     "make_targets",
+    "metrics",
+    "model_selection",
     "predict_targets",
+    "save",
     "set_cache_limit",
 ]
