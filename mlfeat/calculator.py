@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.base import split_model
-from mlfeat.features import AtomFeatures
+from mlfeat.features import AtomFeatures, StructureFeatures
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.potentials import ZBL
 
@@ -94,7 +94,8 @@ class PotentialCalculator(Calculator):
         self._energy_model = self._potential.energy_model()
         for step in reversed(self._steps):
             self._energy_model = step.absorb(self._energy_model)
-        self._pair_baseline = self._potential.baseline if self._baseline_fits_the_list() else None
+        self._baseline = self._potential.baseline
+        self._pair_baseline = self._baseline if self._baseline_fits_the_list() else None
         self._built = None  # the neighbor list as it was built, and its atoms' species
         self._species = None
         self._forward = None  # what the backward pass of the last calculation needs
@@ -157,10 +158,10 @@ class PotentialCalculator(Calculator):
         energy = float(energies.sum())
         if not math.isfinite(energy):
             NeighborPairs.from_atoms(atoms, pairs.cutoff)  # atoms on top of each other say so
-            raise ValueError(f"the energy is {energy}: the structure is far outside the model's range")
+            raise ValueError(f"the energy is {energy}: the structure is beyond the model's range")
         self.atoms = atoms.copy()
         self.results = {"energy": energy, "free_energy": energy, "energies": energies}
-        self._forward = pairs, features, partial(pullback, cotangents), baseline_gradients
+        self._forward = pairs, values, partial(pullback, cotangents), baseline_gradients
         self._add_baseline("energy", "free_energy", "energies")
 
     def _calculate_forces(self):
@@ -174,29 +175,27 @@ class PotentialCalculator(Calculator):
         self._add_baseline("forces", "stress")
 
     def _calculate_on_request(self, name):
-        _, (values, species), _, _ = self._forward
-        for step in self._steps:
-            values = step.apply(values)
-        features = AtomFeatures(values, species)
+        pairs, values, *_ = self._forward
+        n_species = len(self._descriptor.species_)
+        features = StructureFeatures(pairs, values, self._species, n_species, self._descriptor, steps=self._steps)
         if name == "energy_std":
             return float(self._potential.predict_std([features])[0])
         return self._potential.extrapolation_grade(features)
 
     def _add_baseline(self, *names):
-        baseline = self._potential.baseline
-        if baseline is None or self._pair_baseline is not None:
+        if self._baseline is None or self._pair_baseline is not None:
             return
         for name in self.results.keys() & names:
             ours = self.results.pop(name)
             asked = "energy" if name == "free_energy" else name
             try:
-                self.results[name] = ours + baseline.get_property(asked, self.atoms)
+                self.results[name] = ours + self._baseline.get_property(asked, self.atoms)
             except NotImplementedError:
                 pass  # what the baseline cannot say, the sum cannot
 
     def _baseline_fits_the_list(self):
-        """Whether the baseline can share the neighbor list instead of making its own at every step."""
-        baseline = self._potential.baseline
+        """Whether the baseline can share the neighbor list, not make its own at every step."""
+        baseline = self._baseline
         return isinstance(baseline, ZBL) and baseline.outer <= self._descriptor.cutoff_
 
     def _pairs(self, atoms):
