@@ -1,5 +1,6 @@
 """The parts of :func:`mlfeat.model_selection.search_weights`: folds, parameters, cross-validation from sums of rows."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,9 @@ def split_folds(cv, labels, groups, random_state):
         cv, groups = kind(cv, shuffle=True, random_state=random_state), None
     elif groups is None:
         groups = labels
-    folds = [test for _, test in check_cv(cv).split(np.zeros(len(labels)), labels, groups)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
+        folds = [test for _, test in check_cv(cv).split(np.zeros(len(labels)), labels, groups)]
     if not np.array_equal(np.sort(np.concatenate(folds)), np.arange(len(labels))) or len(folds) < 2:
         raise ValueError("cv must put every structure into exactly one of two or more test sets, as KFold does")
     return folds

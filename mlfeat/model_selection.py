@@ -133,6 +133,7 @@ def search_weights(
     streaming_penalty(regressor, "gram")
     targets = make_targets(structures) if targets is None else targets
     labels = get_groups(structures)
+    alpha = alpha if isinstance(regressor, Ridge) else (0, 0)
     space = Space(sorted(set(labels)), alpha, force_weight, stress_weight, group_factor)
     folds = split_folds(cv, labels, groups, random_state)
 

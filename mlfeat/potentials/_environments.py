@@ -100,7 +100,8 @@ class _OneSpecies:
         """W with |(B - mean) W| the distance of an environment, in units that shrink as 1/sqrt(count)."""
         shift = self.sum / self.count
         scatter = self.moment - self.count * np.outer(shift, shift)
-        noise = self.count * (RELATIVE_NOISE * self.mean) ** 2
+        size = np.abs(self.mean)
+        noise = self.count * (RELATIVE_NOISE * np.maximum(size, 1e-3 * size.max())) ** 2
         diagonal = np.diag(scatter) + noise
         scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         correlation = scatter * scale * scale[:, None]

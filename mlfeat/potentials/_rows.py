@@ -101,7 +101,7 @@ class DesignRows:
         return 6 if has_stress else 0
 
     def _energy_row(self, item, target):
-        composition, sums = sums_by_species(item)
+        composition, sums = sums_by_species(item, item.n_species)
         row = np.concatenate([composition, sums.ravel(), [target["energy"]]])[None] / item.n_atoms
         if self.reference is not None:
             self.reference.subtract(row)
@@ -116,12 +116,13 @@ def _gradient_rows(item, target, kind):
     return rows
 
 
-def sums_by_species(item):
+def sums_by_species(features, n_species):
     """Numbers of atoms (n_species,) and sums of their features (n_species, n_features), by species."""
-    composition = np.bincount(item.species, minlength=item.n_species).astype(float)
-    if item.n_species == 1:
-        return composition, item.values.sum(axis=0)[None]
-    return composition, np.stack([item.values[item.species == s].sum(axis=0) for s in range(item.n_species)])
+    values, species = features.values, features.species
+    composition = np.bincount(species, minlength=n_species).astype(float)
+    if n_species == 1:
+        return composition, values.sum(axis=0)[None]
+    return composition, np.stack([values[species == s].sum(axis=0) for s in range(n_species)])
 
 
 class Reference:
@@ -141,7 +142,8 @@ class Reference:
         count, total = 0.0, 0.0
         first = range(min(n_structures, len(rows)))
         for index in first:
-            composition, sums = sums_by_species(rows.items[index])
+            item = rows.items[index]
+            composition, sums = sums_by_species(item, item.n_species)
             count, total = count + composition, total + sums
         energies = [rows.targets["energy"][index] / rows.items[index].n_atoms for index in first]
         return cls(total / np.maximum(count, 1)[:, None], float(np.mean(energies)))

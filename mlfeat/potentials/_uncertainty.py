@@ -51,7 +51,7 @@ def energy_std(items, posterior, noise_weight=None):
     """
     variances = []
     for item in items:
-        composition, sums = sums_by_species(item)
+        composition, sums = sums_by_species(item, len(posterior["center"]))
         along = (sums.ravel() - composition @ posterior["center"]) @ posterior["factor"]
         variance = along @ along + composition @ posterior["intercept_covariance"] @ composition
         if noise_weight is not None:
