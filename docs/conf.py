@@ -1,5 +1,6 @@
 """Configuration of Sphinx; `make docs` builds."""
 
+import re
 import warnings
 
 import mlfeat
@@ -49,3 +50,13 @@ sphinx_gallery_conf = {
 
 # Sphinx Gallery shows figures with plt.show, which Agg cannot do and says so.
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
+
+
+def escape_initials(app, what, name, obj, options, lines):
+    """Keep a reference that begins with an author's initial, ``A. Author``, from being read as item A of a list."""
+    lines[:] = [re.sub(r"^(\s*)([A-Z]\.) ", r"\1\\\2 ", line) for line in lines]
+
+
+def setup(app):
+    """Register what this configuration adds to Sphinx."""
+    app.connect("autodoc-process-docstring", escape_initials)
