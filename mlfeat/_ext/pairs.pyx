@@ -1,10 +1,46 @@
 """Loops over neighbor pairs: vectors, forces, virial, design-matrix rows.
 
-Pairs are sorted by center, r_p = r_second - r_first + shift_p, and g_p = ∂E/∂r_p. Each function runs on one thread in the
-order of the pairs, so its result never depends on how many threads there are.
+Pairs are sorted by center, r_p = r_second - r_first + shift_p, and g_p = ∂E/∂r_p. Each function runs on one thread, in
+the order of the pairs, so its result never depends on how many threads there are.
 """
 
 import numpy as np
+
+
+def stable_order(const int[::1] keys, Py_ssize_t n_keys, const Py_ssize_t[::1] order):
+    """Reorder indices by their keys, 0 <= keys[p] < n_keys, keeping the order of those with equal keys (counting sort).
+
+    Returns the new order, and offsets (n_keys + 1,): the indices with key k are at ``offsets[k]:offsets[k + 1]``.
+    """
+    result = np.empty(order.shape[0], dtype=np.intp)
+    offsets = np.zeros(n_keys + 1, dtype=np.intp)
+    cdef Py_ssize_t[::1] next_place = np.zeros(n_keys + 1, dtype=np.intp)
+    cdef Py_ssize_t[::1] out = result, start = offsets
+    cdef Py_ssize_t a, p, k
+    with nogil:
+        for a in range(order.shape[0]):
+            start[keys[order[a]] + 1] += 1
+        for k in range(n_keys):
+            start[k + 1] += start[k]
+            next_place[k] = start[k]
+        for a in range(order.shape[0]):
+            p = order[a]
+            k = keys[p]
+            out[next_place[k]] = p
+            next_place[k] += 1
+    return result, offsets
+
+
+def shift_vectors(const int[:, ::1] shifts, const double[:, ::1] cell):
+    """S·cell of each pair (n_pairs, 3)."""
+    vectors = np.empty((shifts.shape[0], 3))
+    cdef double[:, ::1] out = vectors
+    cdef Py_ssize_t p, x
+    with nogil:
+        for p in range(shifts.shape[0]):
+            for x in range(3):
+                out[p, x] = shifts[p, 0] * cell[0, x] + shifts[p, 1] * cell[1, x] + shifts[p, 2] * cell[2, x]
+    return vectors
 
 
 def pair_vectors(
@@ -41,21 +77,23 @@ def pair_forces(const double[:, ::1] gradients, const int[::1] first, const int[
 
 def pair_virial(const double[:, ::1] vectors, const double[:, ::1] gradients):
     """Virial (3, 3): Σ_p r_p ⊗ g_p."""
-    virial = np.empty((3, 3))
-    cdef double[:, ::1] out = virial
-    cdef double[9] total
-    cdef Py_ssize_t p, x, y
+    cdef double xx = 0, xy = 0, xz = 0, yx = 0, yy = 0, yz = 0, zx = 0, zy = 0, zz = 0
+    cdef double x, y, z, gx, gy, gz
+    cdef Py_ssize_t p
     with nogil:
-        for x in range(9):
-            total[x] = 0
         for p in range(vectors.shape[0]):
-            for x in range(3):
-                for y in range(3):
-                    total[3 * x + y] += vectors[p, x] * gradients[p, y]
-        for x in range(3):
-            for y in range(3):
-                out[x, y] = total[3 * x + y]
-    return virial
+            x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
+            gx, gy, gz = gradients[p, 0], gradients[p, 1], gradients[p, 2]
+            xx += x * gx
+            xy += x * gy
+            xz += x * gz
+            yx += y * gx
+            yy += y * gy
+            yz += y * gz
+            zx += z * gx
+            zy += z * gy
+            zz += z * gz
+    return np.array([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
 
 
 def max_squared_displacement(const double[:, ::1] positions, const double[:, ::1] reference):
@@ -81,45 +119,6 @@ cdef inline void add_scaled(double* out, const double* values, double factor, Py
         out[k] += factor * values[k]
 
 
-def scatter_rows(
-    const double[:, :, ::1] jacobian,
-    Py_ssize_t start,
-    const int[::1] first,
-    const int[::1] second,
-    const Py_ssize_t[::1] species,
-    const double[:, ::1] vectors,
-    double per_volume,
-    double[:, ::1] rows,
-):
-    """Add a block of pairs to the force and stress rows of a design matrix.
-
-    `jacobian` (n_block, 3, F) holds ∂B_i/∂r_p of the pairs from number `start` on; `rows` is (1 + 3N + 6, n_species F).
-    Row 1 + 3a + x is the force -∂/∂r_ax, and the last six are the stress (Voigt xx yy zz yz xz xy), the virial times
-    `per_volume`. The center's species chooses the columns.
-    """
-    cdef Py_ssize_t n_features = jacobian.shape[2], n_atoms = (rows.shape[0] - 7) // 3
-    cdef Py_ssize_t b, p, x, i, j, column
-    cdef Py_ssize_t n_stress = 1 + 3 * n_atoms
-    cdef const double* block
-    cdef double rx, ry, rz
-    if n_features == 0 or jacobian.shape[0] == 0:
-        return
-    with nogil:
-        for b in range(jacobian.shape[0]):
-            p = start + b
-            i = first[p]
-            j = second[p]
-            column = species[i] * n_features
-            for x in range(3):
-                block = &jacobian[b, x, 0]
-                add_scaled(&rows[1 + 3 * i + x, column], block, 1.0, n_features)
-                add_scaled(&rows[1 + 3 * j + x, column], block, -1.0, n_features)
-            rx = vectors[p, 0] * per_volume
-            ry = vectors[p, 1] * per_volume
-            rz = vectors[p, 2] * per_volume
-            add_stress(&rows[n_stress, column], rows.shape[1], &jacobian[b, 0, 0], rx, ry, rz, n_features)
-
-
 cdef inline void add_stress(
     double* out, Py_ssize_t stride, const double* gx, double rx, double ry, double rz, Py_ssize_t n
 ) noexcept nogil:
@@ -140,3 +139,92 @@ cdef inline void add_stress(
         yz[k] += 0.5 * (ry * gz[k] + rz * gy[k])
         xz[k] += 0.5 * (rx * gz[k] + rz * gx[k])
         xy[k] += 0.5 * (rx * gy[k] + ry * gx[k])
+
+
+cdef inline void add_pair(
+    double* out,
+    Py_ssize_t stride,
+    Py_ssize_t n_atoms,
+    Py_ssize_t i,
+    Py_ssize_t j,
+    const double* block,
+    const double* vector,
+    double per_volume,
+    Py_ssize_t n,
+) noexcept nogil:
+    """Add ∂B_i/∂r_p, a block (3, n), to 3 n_atoms force rows and then six stress rows that start at `out`."""
+    cdef Py_ssize_t x
+    for x in range(3):
+        add_scaled(out + (3 * i + x) * stride, block + x * n, 1.0, n)
+        add_scaled(out + (3 * j + x) * stride, block + x * n, -1.0, n)
+    out += 3 * n_atoms * stride
+    add_stress(out, stride, block, vector[0] * per_volume, vector[1] * per_volume, vector[2] * per_volume, n)
+
+
+def scatter_rows(
+    const double[:, :, ::1] jacobian,
+    Py_ssize_t start,
+    const int[::1] first,
+    const int[::1] second,
+    const Py_ssize_t[::1] species,
+    const double[:, ::1] vectors,
+    double per_volume,
+    double[:, ::1] rows,
+):
+    """Add a block of pairs to the force and stress rows of a design matrix.
+
+    `jacobian` (n_block, 3, F) holds ∂B_i/∂r_p of the pairs from number `start` on; `rows` is (1 + 3N + 6, n_species F).
+    Row 1 + 3a + x is the force -∂/∂r_ax, and the last six are the stress (Voigt xx yy zz yz xz xy), the virial times
+    `per_volume`. The center's species chooses the columns.
+    """
+    cdef Py_ssize_t n_features = jacobian.shape[2], n_atoms = species.shape[0]
+    cdef Py_ssize_t b, p, i
+    if n_features == 0:
+        return
+    with nogil:
+        for b in range(jacobian.shape[0]):
+            p = start + b
+            i = first[p]
+            add_pair(
+                &rows[1, species[i] * n_features],
+                rows.shape[1],
+                n_atoms,
+                i,
+                second[p],
+                &jacobian[b, 0, 0],
+                &vectors[p, 0],
+                per_volume,
+                n_features,
+            )
+
+
+def scatter_tangents(
+    const double[:, :, ::1] jacobian,
+    Py_ssize_t start,
+    Py_ssize_t first_center,
+    const int[::1] first,
+    const int[::1] second,
+    const double[:, ::1] vectors,
+    double per_volume,
+    double[:, :, ::1] tangents,
+):
+    """As `scatter_rows`, but apart for each center: `tangents` is (n_centers, 3N + 6, F), from `first_center` on."""
+    cdef Py_ssize_t n_features = jacobian.shape[2], n_atoms = (tangents.shape[1] - 6) // 3
+    cdef Py_ssize_t b, p, i
+    if n_features == 0:
+        return
+    with nogil:
+        for b in range(jacobian.shape[0]):
+            p = start + b
+            i = first[p]
+            add_pair(
+                &tangents[i - first_center, 0, 0],
+                n_features,
+                n_atoms,
+                i,
+                second[p],
+                &jacobian[b, 0, 0],
+                &vectors[p, 0],
+                per_volume,
+                n_features,
+            )
