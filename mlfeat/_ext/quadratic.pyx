@@ -1,37 +1,37 @@
 """Quadratic expansion of the features of atoms: values, and both directions of its derivative.
 
 The F features B_k of an atom become F + F(F+1)/2: the B_k themselves, then the upper triangle row by row,
-½ B_k² on the diagonal and B_k B_l (k < l) off it.
+½ B_k² on the diagonal and B_k B_m (k < m) off it.
 """
 
 
 cdef inline void expand_one(const double* b, double* out, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t k, l
+    cdef Py_ssize_t k, m
     cdef double b_k
     cdef double* row = out + n
     for k in range(n):
         out[k] = b_k = b[k]
         row[0] = 0.5 * b_k * b_k
-        for l in range(k + 1, n):
-            row[l - k] = b_k * b[l]
+        for m in range(k + 1, n):
+            row[m - k] = b_k * b[m]
         row += n - k
 
 
 cdef inline void jvp_one(const double* b, const double* t, double* out, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t k, l
+    cdef Py_ssize_t k, m
     cdef double b_k, t_k
     cdef double* row = out + n
     for k in range(n):
         b_k = b[k]
         out[k] = t_k = t[k]
         row[0] = b_k * t_k
-        for l in range(k + 1, n):
-            row[l - k] = b_k * t[l] + t_k * b[l]
+        for m in range(k + 1, n):
+            row[m - k] = b_k * t[m] + t_k * b[m]
         row += n - k
 
 
 cdef inline void vjp_one(const double* b, const double* c, double* out, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t k, l
+    cdef Py_ssize_t k, m
     cdef double b_k, total
     cdef const double* row = c + n
     for k in range(n):
@@ -39,9 +39,9 @@ cdef inline void vjp_one(const double* b, const double* c, double* out, Py_ssize
     for k in range(n):
         b_k = b[k]
         total = row[0] * b_k
-        for l in range(k + 1, n):
-            total += row[l - k] * b[l]
-            out[l] += row[l - k] * b_k
+        for m in range(k + 1, n):
+            total += row[m - k] * b[m]
+            out[m] += row[m - k] * b_k
         out[k] += total
         row += n - k
 
