@@ -132,8 +132,7 @@ def split_by_group(structures, test_size=0.2, *, random_state=0):
         in_test.update(rng.permutation(indices)[:n_test].tolist())
     if not in_test:
         raise ValueError(
-            f"cannot split {len(structures)} structures: no group has more than one of them; "
-            "give a test set of its own"
+            f"cannot split {len(structures)} structures: no group has more than one of them; give a test set of its own"
         )
     train = [atoms for index, atoms in enumerate(structures) if index not in in_test]
     return train, [structures[index] for index in sorted(in_test)]

@@ -1,0 +1,41 @@
+"""``mlfeat convert``: between mlfeat's model file and those of the original programs."""
+
+from pathlib import Path
+
+from mlfeat.cli import _options as options
+from mlfeat.cli._errors import bad_input
+from mlfeat.cli._models import add_model_options, read_model, write_model
+
+DESCRIPTION = """\
+Convert a fitted model between mlfeat's file and LAMMPS' files for pair_style
+snap. The ending of the name says the format: .snapcoeff or .snapparam is
+LAMMPS (both files are read or written), any other is mlfeat.
+"""
+EXAMPLES = """\
+  mlfeat convert model.mlfeat Mo.snapcoeff
+  mlfeat convert Mo.snapcoeff model.mlfeat
+  mlfeat convert MoNbTaW.snapcoeff MoW.snapcoeff --species Mo,W
+"""
+
+
+def add_parser(subparsers):
+    """The subcommand's arguments."""
+    parser = options.add_parser(
+        subparsers,
+        "convert",
+        help="convert a model between mlfeat's file and LAMMPS'",
+        description=DESCRIPTION,
+        examples=EXAMPLES,
+    )
+    add_model_options(parser, "source")
+    parser.add_argument("target", metavar="TARGET", type=Path, help="file to write")
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Do it."""
+    model = read_model(args.source, args)
+    with bad_input(args.target):  # what the format cannot hold, or a folder that is not there
+        written = write_model(model, args.target)
+    for path in written:
+        print(path)

@@ -1,0 +1,148 @@
+"""Structures from files, checked before any work."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mlfeat.base import PotentialMixin
+from mlfeat.cli._errors import UsageError, bad_input, one_line
+from mlfeat.metrics import evaluate
+from mlfeat.neighbors import NeighborPairs, check_structures
+from mlfeat.targets import get_groups, make_targets
+
+_OVERLAP = 1.0  # Å; radius of the lists that find atoms on top of each other
+
+
+class _Predictions(PotentialMixin):
+    """Predictions in place of the potential that made them."""
+
+    def __init__(self, targets):
+        self.targets = targets
+
+    def predict_targets(self, X):
+        return self.targets
+
+
+@dataclass(frozen=True)
+class Data:
+    """Structures with their targets, and what to call them in messages."""
+
+    name: str
+    structures: list
+    targets: np.ndarray
+
+    @property
+    def n_atoms(self):
+        """Atoms in each structure."""
+        return np.array([len(atoms) for atoms in self.structures])
+
+    def __getitem__(self, chosen):
+        """Some of the structures, by a mask."""
+        structures = [self.structures[index] for index in np.flatnonzero(chosen)]
+        return Data(self.name, structures, self.targets[chosen])
+
+    def errors(self, predictions):
+        """Errors of predictions (a structured array), see `mlfeat.metrics.evaluate`."""
+        return evaluate(_Predictions(predictions), self.structures, self.targets)
+
+    def summary(self):
+        """What ``results.json`` tells about the data."""
+        return {
+            "name": self.name,
+            "structures": len(self.structures),
+            "atoms": int(self.n_atoms.sum()),
+            "with_forces": sum(forces is not None for forces in self.targets["forces"]),
+            "with_stress": int(np.isfinite(self.targets["stress"]).all(axis=1).sum()),
+            "groups": dict(Counter(get_groups(self.structures).tolist())),
+        }
+
+
+def add_data_options(parser):
+    """Options that say under which names a file holds its energies, forces and stresses."""
+    group = parser.add_argument_group(
+        "names in the files", "Needed where a file calls its quantities otherwise than energy, forces and stress."
+    )
+    for name in ("energy", "forces", "stress"):
+        group.add_argument(f"--{name}-key", metavar="KEY", help=f"name of the {name}")
+
+
+def read_structures(path, args=None):
+    """All structures of a file in any format ASE reads; ``path@index`` selects some of them.
+
+    With the options of `add_data_options` in ``args``, their quantities become those of the
+    structures.
+    """
+    path = str(path)
+    selected = "@" in Path(path).name
+    file = Path(path.rpartition("@")[0] if selected else path)
+    if not file.exists():
+        raise UsageError(f"{file}: no such file")
+    if file.is_file() and file.stat().st_size == 0:
+        raise UsageError(f"{file}: the file is empty")
+    try:
+        structures = ase.io.read(path if selected else f"{path}@:")
+    except Exception as error:  # ASE's readers raise anything on a damaged file
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UsageError(f"{path}: ASE cannot read it ({reason})") from error
+    structures = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+    with bad_input(path):
+        check_structures(structures)
+        for index, atoms in enumerate(structures):
+            NeighborPairs.from_atoms(atoms, _OVERLAP, index=index)
+    _use_keys(path, structures, args)
+    return structures
+
+
+def load_data(path, args=None):
+    """Structures of a file with their targets."""
+    return as_data(str(path), read_structures(path, args))
+
+
+def as_data(name, structures):
+    """Structures with their targets."""
+    with bad_input(name):
+        return Data(name, structures, make_targets(structures))
+
+
+def check_species(name, structures, known):
+    """Raise `UsageError` if a structure has an element that a potential for ``known`` ones does not know."""
+    for index, atoms in enumerate(structures):
+        unknown = sorted(set(atoms.symbols) - set(known))
+        if unknown:
+            raise UsageError(
+                f"{name}: structure {index} has {', '.join(unknown)}, but the potential is one for "
+                f"{', '.join(known)}; remove the structure, or train on such ones"
+            )
+
+
+def species_of(structures):
+    """Chemical symbols of structures, sorted."""
+    return tuple(sorted(set().union(*(set(atoms.symbols) for atoms in structures))))
+
+
+def _use_keys(path, structures, args):
+    names = ("energy", "forces", "stress")
+    keys = {name: getattr(args, f"{name}_key", None) for name in names}
+    keys = {name: key for name, key in keys.items() if key}
+    if not keys:
+        return
+    for name, key in keys.items():
+        if not any(key in _store(atoms, name) for atoms in structures):
+            raise UsageError(f"{path}: no structure has {key!r}, which --{name}-key asks for")
+    for atoms in structures:
+        results = dict(atoms.calc.results) if atoms.calc is not None else {}
+        for name, key in keys.items():
+            results.pop(name, None)
+            if key in _store(atoms, name):
+                results[name] = np.array(_store(atoms, name)[key], dtype=float)
+        atoms.calc = SinglePointCalculator(atoms)
+        atoms.calc.results = results
+
+
+def _store(atoms, name):
+    """Where ASE's readers put a quantity under a name that they do not know."""
+    return atoms.arrays if name == "forces" else atoms.info

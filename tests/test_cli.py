@@ -1,0 +1,500 @@
+"""The command line: what it prints and writes, and how it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import mlfeat
+from mlfeat.cli import _compare, _worker, main
+from mlfeat.cli._methods import METHODS, guess_cutoff
+from mlfeat.metrics import evaluate
+from mlfeat.persistence import load
+
+COMMANDS = ("compare", "fit", "evaluate", "convert", "benchmark")
+PROPERTIES = ("energy", "forces", "stress")
+
+
+def copper(n, seed, properties=PROPERTIES):
+    """Distorted copper cells of two groups."""
+    rng = np.random.default_rng(seed)
+    structures = []
+    for index in range(n):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))), scale_atoms=True)
+        atoms.rattle(0.08, rng=rng)
+        atoms.calc = EMT()
+        results = {name: atoms.calc.get_property(name, atoms) for name in properties}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        atoms.info["group"] = ["even", "odd"][index % 2]
+        structures.append(atoms)
+    return structures
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Folder with train.xyz and test.xyz, and a model fitted to them."""
+    folder = tmp_path_factory.mktemp("data")
+    ase.io.write(folder / "train.xyz", copper(24, 0))
+    ase.io.write(folder / "test.xyz", copper(6, 1))
+    arguments = ["fit", f"{folder}/train.xyz", f"{folder}/model.mlfeat", "--cutoff", "4.0", "--twojmax", "4"]
+    assert main(arguments) == 0
+    return folder
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+# --- compare -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compared(data, tmp_path_factory):
+    """Folder, output and error stream of one comparison, in a program of its own."""
+    folder = tmp_path_factory.mktemp("compared")
+    command = ["compare", "--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mlfeat", *command, "--twojmax", "4", "--trials", "5"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_compare_prints_a_line_for_each_potential(compared):
+    titles, units, *lines = [line.split() for line in compared[1].stdout.split("\n\n")[1].splitlines()]
+    assert titles[:3] == ["method", "energy", "RMSE"]
+    assert units[0] == "meV/atom"
+    assert [line[0] for line in lines] == ["SNAP", "qSNAP"]
+    assert all(float(number) >= 0 for line in lines for number in line[1:])
+
+
+def test_compare_is_quiet_where_there_is_no_terminal(compared):
+    assert compared[1].stderr == ""
+
+
+def test_compare_writes_all_numbers(compared, data):
+    content = results_of(compared[0])
+    assert content["train"]["structures"] == 24
+    assert content["test"]["groups"] == {"even": 3, "odd": 3}
+    assert content["command"].startswith("mlfeat compare --train")
+    snap, qsnap = content["methods"]
+    for result in (snap, qsnap):
+        assert result["status"] == "ok"
+        assert 0 < result["memory_before_fit_bytes"] <= result["peak_memory_bytes"] < 2**32
+        assert 0 < result["us_per_atom"] < 1e5
+        assert result["timing"]["atoms"] >= 500
+        assert result["settings"]["bispectrum"]["twojmax"] == 4
+    assert snap["n_parameters"] == 14 + 1
+    assert qsnap["n_parameters"] == 14 + 14 * 15 / 2 + 1
+
+
+def test_compare_saves_the_models_that_it_tested(compared, data):
+    structures = ase.io.read(data / "test.xyz", ":")
+    for result in results_of(compared[0])["methods"]:
+        model = load(compared[0] / result["model"])
+        errors = evaluate(model, structures)
+        for name, error in errors.items():
+            assert result["test"][name] == pytest.approx(error, rel=1e-9)
+
+
+def test_compare_draws_its_figures(compared):
+    for name in ("parity-snap.png", "parity-qsnap.png", "pareto.png"):
+        assert (compared[0] / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_leaves_no_other_files(compared):
+    names = {path.name for path in compared[0].iterdir()}
+    models = {"snap.mlfeat", "qsnap.mlfeat"}
+    assert names == models | {"results.json", "parity-snap.png", "parity-qsnap.png", "pareto.png"}
+
+
+def test_compare_splits_by_group_without_test_data(data, tmp_path, capsys):
+    arguments = ["--train", f"{data}/train.xyz", "--test-fraction", "0.25", "--methods", "snap"]
+    assert (
+        main(["compare", *arguments, "--twojmax", "2", "--trials", "5", "--out", str(tmp_path / "new" / "folder")]) == 0
+    )
+    content = results_of(tmp_path / "new" / "folder")
+    assert content["train"]["groups"] == {"even": 9, "odd": 9}
+    assert content["test"]["groups"] == {"even": 3, "odd": 3}
+
+
+@pytest.mark.parametrize(
+    ("properties", "missing"), [(("energy", "forces"), ["stress"]), (("energy",), ["force", "stress"])]
+)
+def test_compare_shows_a_dash_for_what_the_data_lack(properties, missing, tmp_path, capsys):
+    ase.io.write(tmp_path / "train.xyz", copper(30, 0, properties))
+    arguments = ["--train", f"{tmp_path}/train.xyz", "--methods", "snap", "--twojmax", "2", "--trials", "5"]
+    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 0
+    (result,) = results_of(tmp_path)["methods"]
+    for kind in ("energy", "force", "stress"):
+        assert (result["test"][f"{kind}_rmse"] is None) == (kind in missing)
+    line = capsys.readouterr().out.split("\n\n")[1].splitlines()[2].split()
+    assert line[1:6].count("-") == sum(2 if kind == "force" else 1 for kind in missing)
+
+
+def test_failure_of_one_potential_keeps_the_others(data, tmp_path, capfd):
+    (tmp_path / "snap.mlfeat").mkdir()  # where the model should go
+    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--twojmax", "2", "--trials", "5"]
+    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 1
+    snap, qsnap = results_of(tmp_path)["methods"]
+    assert snap["status"] == "failed"
+    assert "snap.mlfeat" in snap["error"]
+    assert qsnap["status"] == "ok"
+    out, err = capfd.readouterr()
+    assert err.startswith("mlfeat: error: SNAP: ")
+    assert err.count("\n") == 1
+    table = out.split("\n\n")[1].splitlines()
+    assert table[2].split() == ["SNAP", *"-" * 9]
+    assert "-" not in table[3].split()
+
+
+def test_crash_of_one_potential_is_a_failure_like_others(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(_worker, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--methods", "snap"]
+    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 1
+    assert "memory" in results_of(tmp_path)["methods"][0]["error"]
+
+
+def test_fits_do_not_import_from_the_working_directory(data, tmp_path, monkeypatch):
+    (tmp_path / "mlfeat").mkdir()
+    (tmp_path / "mlfeat" / "__init__.py").write_text("raise RuntimeError('the wrong mlfeat')")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--train", f"{data}/train.xyz", "--methods", "snap", "--twojmax", "2", "--trials", "5"]
+    assert main(["compare", *arguments, "--out", "here"]) == 0
+
+
+def test_interrupted_comparison_keeps_what_it_has(data, tmp_path, capsys, monkeypatch):
+    train_in_child = _compare.train_in_child
+
+    def interrupted(name, *args, **kwargs):
+        if name == "qsnap":
+            raise KeyboardInterrupt
+        return train_in_child(name, *args, **kwargs)
+
+    monkeypatch.setattr(_compare, "train_in_child", interrupted)
+    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--twojmax", "2", "--trials", "5"]
+    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 130
+    assert [result["method"] for result in results_of(tmp_path)["methods"]] == ["snap"]
+    out, err = capsys.readouterr()
+    assert "SNAP" in out
+    assert err == "mlfeat: error: interrupted\n"
+
+
+def test_ctrl_c_ends_without_a_traceback(data, tmp_path):
+    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlfeat", "compare", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
+    ) as process:
+        assert process.stdout.readline().startswith("train:")  # now it begins to fit
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "mlfeat: error: interrupted\n"
+
+
+def test_data_are_made_without_train(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(_compare, "make_emt_structures", lambda *a, **k: seen.append((a, k)) or copper(8, 2))
+    monkeypatch.setattr(_compare, "train_in_child", lambda *a, **k: {"status": "failed", "error": "not run"})
+    assert main(["compare", "--element", "Al", "--seed", "3", "--out", str(tmp_path)]) == 1
+    assert seen == [(("Al",), {"random_state": 3, "progress": None})]
+    assert results_of(tmp_path)["train"]["name"] == "EMT Al, train"
+
+
+# --- the other commands --------------------------------------------------------------------------
+
+
+def test_fit_reports_training_and_test_errors(data, tmp_path, capsys):
+    arguments = [f"{data}/train.xyz", f"{tmp_path}/model.mlfeat", "--test", f"{data}/test.xyz@:4"]
+    assert main(["fit", *arguments, "--method", "qsnap", "--twojmax", "2", "--trials", "5", "--alpha", "1e-4"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines[2:4]] == [["train", "24"], ["test", "4"]]
+    model = load(tmp_path / "model.mlfeat")
+    assert [name for name, _ in model.steps] == ["bispectrum", "quadraticexpansion", "linearpotential"]
+    assert model[0].twojmax == 2
+    assert model[-1].regressor.alpha == pytest.approx(1e-4)
+
+
+def test_fit_takes_the_weights_of_the_user(data, tmp_path):
+    arguments = [
+        "--twojmax",
+        "2",
+        "--trials",
+        "5",
+        "--energy-weight",
+        "7",
+        "--force-weight",
+        "0",
+        "--stress-weight",
+        "3",
+    ]
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/model", *arguments]) == 0
+    potential = load(tmp_path / "model")[-1]
+    assert (potential.energy_weight, potential.force_weight, potential.stress_weight) == (7, 0, 3)
+    assert not potential.group_weights
+
+
+def test_evaluate_gives_the_errors_of_all_and_of_each_group(data, tmp_path, capsys):
+    arguments = [f"{data}/model.mlfeat", f"{data}/test.xyz", "--json", f"{tmp_path}/errors.json"]
+    assert main(["evaluate", *arguments]) == 0
+    rows = json.loads((tmp_path / "errors.json").read_text(encoding="utf-8"))["errors"]
+    assert [row["group"] for row in rows] == ["all", "even", "odd"]
+    model, structures = load(data / "model.mlfeat"), ase.io.read(data / "test.xyz", ":")
+    for row, chosen in zip(rows, (slice(None), slice(0, None, 2), slice(1, None, 2)), strict=True):
+        for name, error in evaluate(model, structures[chosen]).items():
+            assert row[name] == pytest.approx(error, rel=1e-9)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["all", "even", "odd"]
+
+
+def test_predictions_stand_beside_the_references(data, tmp_path):
+    path = tmp_path / "predicted.xyz"
+    assert main(["evaluate", f"{data}/model.mlfeat", f"{data}/test.xyz", "--predictions", str(path)]) == 0
+    structures, predicted = ase.io.read(data / "test.xyz", ":"), ase.io.read(path, ":")
+    model = load(data / "model.mlfeat")
+    for atoms, image, row in zip(structures, predicted, mlfeat.predict_targets(model, structures), strict=True):
+        assert image.get_potential_energy() == pytest.approx(row["energy"], abs=1e-6)
+        np.testing.assert_allclose(image.get_forces(), row["forces"], atol=1e-6)
+        np.testing.assert_allclose(image.get_stress(), row["stress"], atol=1e-6)
+        assert image.info["ref_energy"] == pytest.approx(atoms.get_potential_energy())
+        np.testing.assert_allclose(image.arrays["ref_forces"], atoms.get_forces(), atol=1e-6)
+        assert image.info["group"] == atoms.info["group"]
+
+
+def test_predictions_need_no_references(data, tmp_path, capsys):
+    structures = [atoms.copy() for atoms in copper(3, 5)]
+    ase.io.write(tmp_path / "bare.xyz", structures)
+    arguments = [f"{data}/model.mlfeat", f"{tmp_path}/bare.xyz"]
+    assert main(["evaluate", *arguments, "--predictions", f"{tmp_path}/out.xyz"]) == 0
+    assert capsys.readouterr().out == ""
+    assert len(ase.io.read(tmp_path / "out.xyz", ":")) == 3
+    assert main(["evaluate", *arguments]) == 2
+    assert "structure 0 has no energy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_evaluate_draws_in_the_format_of_the_name(suffix, data, tmp_path):
+    path = tmp_path / f"parity.{suffix}"
+    assert main(["evaluate", f"{data}/model.mlfeat", f"{data}/test.xyz", "--plot", str(path)]) == 0
+    assert path.stat().st_size > 1000
+
+
+def test_quantities_may_have_other_names(data, tmp_path, capsys):
+    structures = copper(4, 6)
+    for atoms in structures:
+        atoms.info |= {"REF_energy": atoms.get_potential_energy(), "REF_stress": atoms.get_stress()}
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+        atoms.calc = None
+    ase.io.write(tmp_path / "other.xyz", structures)
+    ase.io.write(tmp_path / "same.xyz", copper(4, 6))
+    keys = [f"--{name}-key=REF_{name}" for name in PROPERTIES]
+    assert main(["evaluate", f"{data}/model.mlfeat", f"{tmp_path}/other.xyz", *keys]) == 0
+    other = capsys.readouterr().out
+    assert main(["evaluate", f"{data}/model.mlfeat", f"{tmp_path}/same.xyz"]) == 0
+    assert other == capsys.readouterr().out
+    assert main(["evaluate", f"{data}/model.mlfeat", f"{tmp_path}/same.xyz", *keys]) == 2
+    assert "no structure has 'REF_energy'" in capsys.readouterr().err
+
+
+def test_convert_there_and_back_changes_no_prediction(data, tmp_path, capsys):
+    assert main(["convert", f"{data}/model.mlfeat", f"{tmp_path}/Cu.snapcoeff"]) == 0
+    assert capsys.readouterr().out.split() == [f"{tmp_path}/Cu.snapcoeff", f"{tmp_path}/Cu.snapparam"]
+    assert main(["convert", f"{tmp_path}/Cu.snapparam", f"{tmp_path}/back.mlfeat"]) == 0
+    structures = ase.io.read(data / "test.xyz", ":")
+    one, other = (
+        mlfeat.predict_targets(load(path), structures) for path in (data / "model.mlfeat", tmp_path / "back.mlfeat")
+    )
+    np.testing.assert_allclose(one["energy"], other["energy"], rtol=1e-12)
+    np.testing.assert_allclose(one["stress"], other["stress"], rtol=1e-9, atol=1e-12)
+
+
+def test_lammps_files_are_models_too(data, tmp_path, capsys):
+    assert main(["convert", f"{data}/model.mlfeat", f"{tmp_path}/Cu.snapcoeff"]) == 0
+    capsys.readouterr()
+    outputs = []
+    for model in (f"{tmp_path}/Cu.snapcoeff", f"{data}/model.mlfeat"):
+        assert main(["evaluate", model, f"{data}/test.xyz"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
+def test_benchmark_times_each_size(data, tmp_path, capsys):
+    arguments = ["--sizes", "30,100", "--seconds", "0.01", "--json", f"{tmp_path}/timing.json"]
+    assert main(["benchmark", f"{data}/model.mlfeat", *arguments]) == 0
+    rows = json.loads((tmp_path / "timing.json").read_text(encoding="utf-8"))["results"]
+    assert [row["atoms"] for row in rows] == [32, 128]
+    assert all(row["us_per_atom"] > 0 and row["neighbors"] == 18 for row in rows)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_benchmark_takes_a_structure(data, capsys):
+    arguments = ["--structure", f"{data}/test.xyz@0", "--sizes", "9", "--seconds", "0.01"]
+    assert main(["benchmark", f"{data}/model.mlfeat", *arguments]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[0] == "16"
+
+
+# --- usage and bad input -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
+def test_help_is_there(arguments, capsys):
+    assert main([*arguments, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: mlfeat")
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mlfeat {mlfeat.__version__}\n"
+
+
+NAN = "1\npbc=F energy=nan\nCu 0 0 0\n"
+FAR = "2\npbc=F energy=1\nCu 0 0 0\nCu 0 0 nan\n"
+TWINS = "1\npbc=F energy=1\nCu 0 0 0\n2\npbc=F energy=1\nCu 0 0 0\nCu 0 0 0.001\n"
+
+BAD = {
+    "nothing": ([], "the following arguments are required: COMMAND (see mlfeat --help)"),
+    "command": (["frobnicate"], "invalid choice: 'frobnicate'"),
+    "no file": (["fit", "none.xyz", "m"], "none.xyz: no such file"),
+    "empty file": (["fit", "empty.xyz", "m"], "empty.xyz: the file is empty"),
+    "foreign file": (["fit", "binary.xyz", "m"], "binary.xyz: ASE cannot read it"),
+    "truncated": (["fit", "truncated.xyz", "m"], "truncated.xyz: ASE cannot read it"),
+    "bad index": (["fit", "{data}/train.xyz@x", "m"], "ASE cannot read it"),
+    "no structures": (["fit", "{data}/train.xyz@99:", "m"], "empty list of structures"),
+    "NaN energy": (["fit", "nan.xyz", "m"], "nan.xyz: structure 0: energy must be finite"),
+    "NaN position": (["fit", "far.xyz", "m"], "far.xyz: structure 0: the position of atom 1"),
+    "twins": (["fit", "twins.xyz", "m"], "twins.xyz: structure 1: atoms 0 and 1 are 0.001 Å apart"),
+    "no energy": (["fit", "bare.xyz", "m"], "bare.xyz: structure 0 has no energy"),
+    "folder": (["fit", "{data}/train.xyz", "none/m"], "none/m: not a file in an existing folder"),
+    "cutoff": (["fit", "{data}/train.xyz", "m", "--cutoff", "0"], "'0' is not a positive number"),
+    "not a number": (["fit", "{data}/train.xyz", "m", "--alpha", "nan"], "'nan' is not a number"),
+    "twojmax": (["fit", "{data}/train.xyz", "m", "--twojmax", "15"], "an integer from 0 to 14"),
+    "weights": (
+        ["fit", "{data}/train.xyz", "m", "--energy-weight=0", "--force-weight=0", "--stress-weight=0"],
+        "all weights are zero",
+    ),
+    "test species": (["fit", "{data}/train.xyz", "m", "--test", "Al.xyz"], "structure 0 has Al, but"),
+    "jobs": (["fit", "{data}/train.xyz", "m", "--jobs", "0"], "'0' is not a positive integer"),
+    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap"),
+    "no method": (["compare", "--methods", ","], "no method is named"),
+    "test alone": (["compare", "--test", "{data}/test.xyz"], "--test needs --train"),
+    "element": (["compare", "--element", "Fe"], "choose one of the fcc metals Al, Ni, Cu"),
+    "element and train": (["compare", "--train", "{data}/train.xyz", "--element", "Cu"], "use one of the two"),
+    "fraction": (["compare", "--test-fraction", "1.5"], "'1.5' is not between 0 and 1"),
+    "out": (["compare", "--train", "{data}/train.xyz", "--out", "bare.xyz"], "bare.xyz: File exists"),
+    "unsplittable": (["compare", "--train", "{data}/train.xyz@:1"], "give a test set of its own"),
+    "no model": (["evaluate", "none.mlfeat", "{data}/test.xyz"], "none.mlfeat: no such file"),
+    "no partner": (["evaluate", "alone.snapcoeff", "{data}/test.xyz"], "alone.snapparam: no such file"),
+    "other model": (["evaluate", "bare.xyz", "{data}/test.xyz"], "bare.xyz: no mlfeat model"),
+    "species": (["evaluate", "{data}/model.mlfeat", "Al.xyz"], "Al.xyz: structure 0 has Al, but"),
+    "option": (["convert", "{data}/model.mlfeat", "m", "--species", "Cu"], "belong to LAMMPS' files"),
+    "target": (["convert", "{data}/model.mlfeat", "none/m"], "none/m: No such file or directory"),
+    "sizes": (["benchmark", "{data}/model.mlfeat", "--sizes", "10,x"], "'x' is not a positive integer"),
+    "several": (["benchmark", "{data}/model.mlfeat", "--structure", "{data}/test.xyz"], "choose one"),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Working directory with bad files."""
+    monkeypatch.chdir(tmp_path)
+    files = {"nan.xyz": NAN, "far.xyz": FAR, "twins.xyz": TWINS, "empty.xyz": "", "alone.snapcoeff": "1 31\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    ase.io.write("train.xyz", copper(2, 0))
+    lines = (tmp_path / "train.xyz").read_text().splitlines(keepends=True)
+    (tmp_path / "truncated.xyz").write_text("".join(lines[:-2]))
+    (tmp_path / "binary.xyz").write_bytes(np.random.default_rng(0).bytes(2000))
+    ase.io.write("bare.xyz", bulk("Cu"))
+    aluminium = bulk("Al")
+    aluminium.calc = EMT()
+    aluminium.get_forces()
+    ase.io.write("Al.xyz", aluminium)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_before_any_work(case, data, here, capfd, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("a fit began")
+
+    monkeypatch.setattr(_compare, "train_in_child", never)
+    monkeypatch.setattr("mlfeat.cli._fit.train_model", never)
+    before = sorted(here.iterdir())
+    arguments, message = BAD[case]
+    assert main([argument.format(data=data) for argument in arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("mlfeat: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(here.iterdir()) == before
+
+
+def test_traceback_on_request(monkeypatch):
+    monkeypatch.setenv("MLFEAT_DEBUG", "1")
+    with pytest.raises(Exception, match="no such file"):
+        main(["fit", "none.xyz", "m"])
+
+
+def test_unexpected_errors_are_one_line_too(data, tmp_path, capsys, monkeypatch):
+    def broken(*args):
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr("mlfeat.cli._fit.train_model", broken)
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/m"]) == 1
+    assert capsys.readouterr().err == "mlfeat: error: ZeroDivisionError: by zero\n"
+
+
+def test_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m mlfeat fit --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+# --- settings from the data ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("symbol", "published"), [("Ni", 4.1), ("Cu", 4.1), ("Li", 5.1), ("Mo", 4.6), ("Si", 4.9)])
+def test_guessed_cutoff_is_near_the_published_one(symbol, published):
+    crystal = bulk(symbol, cubic=True)
+    assert guess_cutoff([crystal]) == pytest.approx(published, rel=0.06)
+
+
+def test_guessed_cutoff_ignores_vacuum():
+    slab = bulk("Cu", cubic=True) * (1, 1, 6)
+    full = guess_cutoff([slab])
+    slab.center(vacuum=30, axis=2)
+    assert guess_cutoff([slab]) == pytest.approx(full, rel=0.05)
+
+
+def test_every_method_has_a_label_and_says_what_it_is():
+    for name, method in METHODS.items():
+        assert name == name.lower()
+        assert method.label
+        assert method.about
