@@ -26,12 +26,12 @@ model.fit(train, make_targets(train))
 import numpy as np
 from ase import units
 from ase.build import bulk
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 atoms = bulk("Cu", cubic=True) * (3, 3, 3)
 atoms.calc = PotentialCalculator(model)
-MaxwellBoltzmannDistribution(atoms, temperature_K=600, rng=np.random.default_rng(0))
+thermalize_momenta(atoms, 600, rng=np.random.default_rng(0))
 Stationary(atoms)
 
 log = []
