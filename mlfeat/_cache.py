@@ -1,6 +1,7 @@
 """What was computed for a structure is kept, least recently used last, up to a number of bytes."""
 
 import hashlib
+import numbers
 import threading
 from collections import OrderedDict
 
@@ -32,7 +33,7 @@ class Cache:
             return self._entries[key][0]
 
     def put(self, key, value, nbytes):
-        """Keep `value`, which takes `nbytes`, and drop what was not used for longest if the limit asks for it."""
+        """Keep `value`, which takes `nbytes`; what was not used for longest makes room."""
         with self._lock:
             self._drop(key)
             if nbytes <= self.limit:
@@ -66,17 +67,18 @@ CACHE = Cache()
 def set_cache_limit(limit):
     """Set how many bytes of features and design-matrix rows mlfeat keeps in memory.
 
-    Features of a structure are kept under the descriptor's parameters and the structure's atomic numbers, positions, cell and
-    pbc, so that a grid search or a cross-validation computes them once. The default is 1 GiB per process.
+    Features of a structure are kept under the descriptor's parameters and the structure's atomic numbers, positions,
+    cell and pbc, so that a grid search or a cross-validation computes them once. The limit is 1 GiB unless it is set;
+    each process keeps its own. What was not used for longest makes room.
 
     Parameters
     ----------
     limit : int
-        Bytes; 0 keeps nothing.
+        Bytes; 0 keeps nothing, ``math.inf`` everything.
     """
-    if not limit >= 0:
+    if not isinstance(limit, numbers.Real) or not limit >= 0:
         raise ValueError(f"limit={limit!r}: must be a number of bytes, 0 to keep nothing")
-    CACHE.set_limit(int(limit))
+    CACHE.set_limit(limit)
 
 
 def clear_cache():
@@ -85,7 +87,7 @@ def clear_cache():
 
 
 def structure_hash(numbers, positions, cell, pbc):
-    """Digest of what features depend on; equal for equal arrays only."""
+    """Digest of what a structure's features depend on."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(np.asarray(numbers, dtype=np.int64).tobytes())
     for array in (positions, cell):

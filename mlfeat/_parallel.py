@@ -20,7 +20,7 @@ def run_chunks(function, n, n_threads=None, align=16):
     Parameters
     ----------
     function : callable
-        Called as ``function(start, stop)``. Each range must own its output, and compiled code must release the GIL.
+        Called as ``function(start, stop)``. Each range must own its output; what takes long should release the GIL.
     n : int
         Length of the whole range.
     n_threads : int or None, default=None
