@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.emt import EMT
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import NotFittedError
@@ -14,7 +15,8 @@ from sklearn.linear_model import ARDRegression, BayesianRidge, Lasso, LinearRegr
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlfeat import _archive, persistence
+from mlfeat import _archive, persistence, predict_targets
+from mlfeat.io import read_snap
 from mlfeat.persistence import load, register, save
 
 RNG = np.random.default_rng(0)
@@ -110,6 +112,20 @@ def test_the_file_is_readable_by_eye(file):
 def test_a_pipelines_memory_stays_home(tmp_path):
     model = make_pipeline(StandardScaler(), Ridge(), memory=str(tmp_path / "cache")).fit(X, Y)
     assert load(save(model, tmp_path / "model")).memory is None
+
+
+@pytest.mark.parametrize("name", ["Mo/snap", "Mo/qsnap", "MoNbTaW", "Ni-Mo"])
+def test_published_models_come_back(name, shared, tmp_path):
+    (coeff,) = (shared / "models" / name).glob("*.snapcoeff")
+    model = read_snap(coeff, coeff.with_suffix(".snapparam"))
+    again = load(save(model, tmp_path / "model"))
+    species = model[0].species_
+    atoms = bulk(species[0], "bcc", a=3.2, cubic=True) * 2
+    atoms.symbols = [species[k % len(species)] for k in range(len(atoms))]
+    atoms.rattle(0.1, seed=0)
+    for expected, found in zip(*(predict_targets(m, [atoms])[0] for m in (model, again)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert save(again, tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
 
 
 # --- what cannot be saved
