@@ -114,7 +114,7 @@ def test_a_pipelines_memory_stays_home(tmp_path):
     assert load(save(model, tmp_path / "model")).memory is None
 
 
-@pytest.mark.parametrize("name", ["Mo/snap", "Mo/qsnap", "MoNbTaW", "Ni-Mo"])
+@pytest.mark.parametrize("name", ["Mo/snap", "Mo/qsnap", "MoNbTaW/snap.2020.06", "Ni-Mo/snap.2018.01"])
 def test_published_models_come_back(name, shared, tmp_path):
     (coeff,) = (shared / "models" / name).glob("*.snapcoeff")
     model = read_snap(coeff, coeff.with_suffix(".snapparam"))
