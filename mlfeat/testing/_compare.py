@@ -9,8 +9,24 @@ DERIVATIVE = 1e-7  # relative: central differences, beside their own error estim
 def assert_close(actual, desired, what, *, rtol=ROUNDING, error=0.0):
     """Compare arrays whose last axis counts features; each is judged by the scale of its own column.
 
-    The tolerance of an element is `rtol` of the largest number of its column, and `rtol`/1000 of the largest of all (a
-    column that vanishes by cancellation has that rounding), and `error`, an array of known errors of `desired`.
+    The tolerance of an element is `rtol` of the largest number of its column, plus `rtol`/1000 of the largest of all (a
+    column that vanishes by cancellation has that rounding), plus `error`.
+
+    Parameters
+    ----------
+    actual, desired : array
+        Of the same shape.
+    what : str
+        What the message calls them.
+    rtol : float, default=1e-10
+        Relative tolerance.
+    error : float or array, default=0.0
+        Known error of `desired`.
+
+    Raises
+    ------
+    AssertionError
+        Says how many numbers differ, which one most, both values and what is allowed.
     """
     actual, desired = np.asarray(actual), np.asarray(desired)
     assert actual.shape == desired.shape, f"{what}: shape {actual.shape}, expected {desired.shape}"

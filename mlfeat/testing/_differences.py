@@ -14,7 +14,7 @@ ROUNDING = 16 * np.finfo(float).eps  # of a value that is itself a sum of larger
 
 
 def central_difference(function, step=STEP, order=4):
-    """Derivative of ``function(t)`` at t = 0.
+    """Differentiate ``function(t)`` at t = 0 by central differences.
 
     Parameters
     ----------
@@ -43,7 +43,18 @@ def central_difference(function, step=STEP, order=4):
 
 
 def gradient(function, x, step=STEP, order=4):
-    """Derivatives of ``function(x)`` with respect to every component of the array `x`.
+    """Differentiate ``function(x)`` with respect to every component of the array `x` by central differences.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an array of the shape of `x`, returns an array of any shape.
+    x : array
+        Where.
+    step : float
+        Distance h between the points.
+    order : {4, 6, 8}
+        The truncation error is O(h^order).
 
     Returns
     -------

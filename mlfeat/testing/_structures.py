@@ -8,7 +8,7 @@ SPACING = 2.6  # Å, between neighbors; about that of a transition metal
 
 
 def awkward_structures(symbols=("Mo", "Ni"), spacing=SPACING, seed=0):
-    """Small distorted structures of every kind that a neighbor list can meet.
+    """Make small distorted structures of every kind that a neighbor list can meet.
 
     Parameters
     ----------
@@ -59,7 +59,24 @@ def _block(symbols, repeats, shear, rng, pbc):
 
 
 def crystal(symbols=("Mo", "Ni"), repeats=(5, 4, 4), spacing=SPACING, seed=0):
-    """A rattled periodic crystal: enough atoms to be shared among threads."""
+    """Make a rattled, sheared periodic crystal, by default with enough atoms to be shared among threads.
+
+    Parameters
+    ----------
+    symbols : sequence of str, default=("Mo", "Ni")
+        Chemical symbols, dealt to the atoms in turn.
+    repeats : tuple of 3 int, default=(5, 4, 4)
+        Number of atoms along each lattice vector.
+    spacing : float, default=2.6
+        Distance between neighbors, Å.
+    seed : int, default=0
+        Of the distortions.
+
+    Returns
+    -------
+    ase.Atoms
+        Periodic along all three vectors.
+    """
     shear = np.array([[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, -0.1, 1.0]])
     atoms = _block(symbols, repeats, shear, np.random.default_rng(seed), pbc=True)
     atoms.set_cell(spacing * atoms.cell)
@@ -68,7 +85,24 @@ def crystal(symbols=("Mo", "Ni"), repeats=(5, 4, 4), spacing=SPACING, seed=0):
 
 
 def toy_training_set(symbols=("Mo", "Ni"), spacing=SPACING, n_structures=20, seed=0):
-    """Rattled crystals with energies, forces and stresses of a Morse potential, to fit something that is not zero."""
+    """Make rattled crystals with energies, forces and stresses of a Morse potential, to fit what is not zero.
+
+    Parameters
+    ----------
+    symbols : sequence of str, default=("Mo", "Ni")
+        Chemical symbols, dealt to the atoms in turn; to the Morse potential they are all alike.
+    spacing : float, default=2.6
+        Mean distance between neighbors, Å; of the structures it is 0.93 to 1.12 times as large.
+    n_structures : int, default=20
+        Number of structures, of 12 atoms each.
+    seed : int, default=0
+        Of the distortions.
+
+    Returns
+    -------
+    list of ase.Atoms
+        With calculators, as :func:`mlfeat.make_targets` expects.
+    """
     rng = np.random.default_rng(seed)
     structures = []
     for k in range(n_structures):
@@ -98,7 +132,20 @@ def translated(atoms, vector):
 
 
 def same_structure(atoms, seed=0):
-    """The same structure told otherwise: other lattice vectors of the same lattice, atoms in other cells."""
+    """Tell the same structure otherwise: other lattice vectors of the same lattice, atoms in other cells.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Any structure; without periodicity it stays as it is.
+    seed : int, default=0
+        Chooses the lattice vectors by which atoms move.
+
+    Returns
+    -------
+    ase.Atoms
+        Atoms in the same order.
+    """
     rng = np.random.default_rng(seed)
     cell = atoms.cell.array.copy()
     periodic = np.flatnonzero(atoms.pbc)
