@@ -7,7 +7,7 @@ __all__ = ["minimize"]
 CONVERGED = 1e-3  # share of the box below which a search starts anew
 
 
-def minimize(function, start, n_trials, random_state=0, step=0.2):
+def minimize(function, starts, n_trials, random_state=0, step=0.2):
     """Minimize a function on the unit box, without derivatives.
 
     Covariance matrix adaptation, started anew with twice the population when it has converged, until all
@@ -17,8 +17,8 @@ def minimize(function, start, n_trials, random_state=0, step=0.2):
     ----------
     function : callable
         Takes an array (d,) with elements in [0, 1] and returns a number; infinity is allowed.
-    start : array of shape (d,)
-        First point, which is tried itself.
+    starts : array of shape (n_starts, d)
+        Points to try first; the search begins at the best of them.
     n_trials : int
         How often `function` is called.
     random_state : int
@@ -36,8 +36,10 @@ def minimize(function, start, n_trials, random_state=0, step=0.2):
     N. Hansen, *The CMA evolution strategy: a tutorial*, arXiv:1604.00772 (2016).
     """
     rng = np.random.default_rng(random_state)
-    best, value = np.asarray(start, dtype=float), function(start)
-    n_left, strategy, population = n_trials - 1, None, 4 + int(3 * np.log(max(2, len(best))))
+    starts = np.asarray(starts, dtype=float)[:n_trials]
+    values = np.array([function(start) for start in starts])
+    best, value = starts[values.argmin()], values.min()
+    n_left, strategy, population = n_trials - len(starts), None, 4 + int(3 * np.log(max(2, len(best))))
     while n_left > 0:
         if strategy is None:
             strategy = _Strategy(best, step, population, rng)

@@ -64,6 +64,15 @@ class Space:
         span = np.where(self.free, self.high - self.low, 1.0)
         return np.clip((logs - self.low) / span, 0, 1)[self.free]
 
+    def starts(self, potential, regressor, n_scan=8):
+        """The point nearest to a potential's parameters, and a scan over its force weight, which matters most."""
+        first = self.encode(potential, regressor)
+        if not self.free[1]:
+            return first[None]
+        points = np.tile(first, (1 + n_scan, 1))
+        points[1:, self.free[:1].sum()] = np.linspace(0, 1, n_scan)
+        return points
+
     def decode(self, point):
         """Values of all parameters."""
         logs = self.low.copy()

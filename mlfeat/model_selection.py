@@ -60,9 +60,9 @@ def search_weights(
     groups=None,
     objective=None,
     n_trials=2000,
-    alpha=(1e-10, 1e2),
-    force_weight=(1e-4, 1e1),
-    stress_weight=(1e-1, 1e5),
+    alpha=(1e-12, 1.0),
+    force_weight=(1e-7, 1e1),
+    stress_weight=(1e-5, 1e3),
     group_factor=(0.03, 30.0),
     random_state=0,
     n_jobs=None,
@@ -143,7 +143,7 @@ def search_weights(
     trials = Trials(space, problem, _log_sum if objective is None else objective)
     began = time.perf_counter()
     with tqdm(total=n_trials, desc="weights", unit="trial", disable=None if verbose else True) as bar:
-        best, score = minimize(_counted(trials, bar), space.encode(potential, regressor), n_trials, random_state)
+        best, score = minimize(_counted(trials, bar), space.starts(potential, regressor), n_trials, random_state)
     seconds = time.perf_counter() - began
 
     params = space.params(best, regressor)

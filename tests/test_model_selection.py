@@ -197,14 +197,14 @@ def test_evolution_finds_minima(n):
         calls.append(x)
         return float(scale @ (x - goal) ** 2)
 
-    best, value = minimize(bowl, np.full(n, 0.5), 1500)
+    best, value = minimize(bowl, np.full((1, n), 0.5), 1500)
     assert len(calls) == 1500
     assert value == bowl(best) < 1e-4
     assert np.min(calls) >= 0 <= 1 <= 1 + np.max(calls) <= 2
 
 
 def test_evolution_survives_infinities_and_few_trials():
-    assert minimize(lambda x: np.inf, np.full(3, 0.5), 50)[1] == np.inf
-    best, value = minimize(lambda x: float(x.sum()), np.full(3, 0.5), 1)
+    assert minimize(lambda x: np.inf, np.full((1, 3), 0.5), 50)[1] == np.inf
+    best, value = minimize(lambda x: float(x.sum()), [[0.6] * 3, [0.5] * 3, [0.1] * 3], 2)
     assert value == 1.5
     assert best.tolist() == [0.5, 0.5, 0.5]
