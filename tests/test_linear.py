@@ -26,14 +26,24 @@ from sklearn.linear_model import (
     Ridge,
     RidgeCV,
 )
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+)
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
+from mlfeat._cache import clear_cache
 from mlfeat.base import predict_targets
+from mlfeat.metrics import SCORERS
 from mlfeat.persistence import register
 from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
-from mlfeat.targets import as_targets, empty_targets, make_targets
+from mlfeat.targets import as_targets, empty_targets, get_groups, make_targets
 from mlfeat.testing import check_potential
 
 register(Shells)
@@ -334,3 +344,46 @@ def test_targets_of_structures_feed_the_fit(structures, targets):
     model = make_pipeline(Shells(species=SPECIES), LinearPotential(Ridge(1e-12)))
     model.fit(structures, make_targets(structures))
     np.testing.assert_allclose(model[-1].coef_, COEF, rtol=1e-8)
+
+
+def test_a_search_over_alpha_computes_each_structure_once(structures, noisy, monkeypatch):
+    calls = {"values": 0, "jacobian": 0}
+
+    def counted(name, method):
+        def call(*args, **kwargs):
+            calls[name] += 1
+            return method(*args, **kwargs)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(Shells, name, counted(name, getattr(Shells, name)))
+    model = make_pipeline(Shells(species=SPECIES), LinearPotential(Ridge()))
+    grid = {"linearpotential__regressor__alpha": [1e-8, 1e-4, 1.0], "linearpotential__force_weight": [0.1, 1.0]}
+    search = GridSearchCV(model, grid, cv=3, scoring=lambda model, X, y: -np.std(model.predict(X) - y["energy"]))
+    clear_cache()  # the targets were made from rows
+    search.fit(structures, noisy)
+    # Six fits in each of three folds, as many predictions, a refit; these cells are one block of centers each.
+    assert calls == {"values": len(structures), "jacobian": len(structures)}
+    assert search.best_estimator_[-1].coef_.shape == (2, 4)
+
+
+def test_tools_of_scikit_learn_take_the_pipeline(structures, noisy):
+    model = make_pipeline(Shells(species=SPECIES), LinearPotential(Ridge(1e-6)))
+    folds = KFold(3, shuffle=True, random_state=0)
+    energies = cross_val_predict(model, structures, noisy["energy"], cv=folds)
+    np.testing.assert_allclose(energies, noisy["energy"], atol=4.0)
+    scores = cross_validate(
+        model, structures, noisy, groups=get_groups(structures), cv=GroupKFold(2), scoring=SCORERS, error_score="raise"
+    )
+    assert (scores["test_neg_force_rmse"] < 0).all()
+    sizes, _, test = learning_curve(model, structures, noisy, cv=folds, train_sizes=[0.5, 1.0], error_score="raise")
+    assert test.shape == (2, 3)
+    assert sizes.tolist() == [8, 16]
+
+
+def test_searches_run_in_several_processes(structures, noisy):
+    model = make_pipeline(Shells(species=SPECIES), LinearPotential(Ridge(1e-6)))
+    grid = {"linearpotential__force_weight": [0.01, 1.0]}
+    both = [GridSearchCV(model, grid, cv=3, n_jobs=n).fit(structures, noisy) for n in (1, 2)]
+    np.testing.assert_array_equal(*(search.cv_results_["mean_test_score"] for search in both))
