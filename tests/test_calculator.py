@@ -464,9 +464,9 @@ def test_a_blown_up_energy_is_an_error(atoms):
 
 
 def test_what_is_no_model_is_an_error(snap):
-    with pytest.raises(TypeError, match="expected a Pipeline"):
+    with pytest.raises(TypeError, match="Pipeline"):
         PotentialCalculator(snap[-1])
-    with pytest.raises(TypeError, match="last step must be a potential"):
+    with pytest.raises(TypeError, match="potential"):
         PotentialCalculator(make_pipeline(Bispectrum(), Ridge()))
     with pytest.raises(NotFittedError):
         PotentialCalculator(make_pipeline(Bispectrum(), LinearPotential()))
