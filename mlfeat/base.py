@@ -1,7 +1,6 @@
 """The contracts: what a descriptor, a step between, and a potential promise."""
 
-import copy
-from functools import partial
+from functools import lru_cache, partial
 
 import joblib
 import numpy as np
@@ -21,87 +20,181 @@ __all__ = ["Composed", "Descriptor", "FeatureStep", "PotentialMixin", "predict_t
 
 
 class _Keyed:
-    """Estimators whose results are cached under their parameters and fitted state."""
+    """What the cache and the features that an estimator makes need of it."""
 
-    _state = ()
+    _state = ()  # names of the fitted attributes
+    _not_in_key = ("n_jobs",)  # parameters that do not change results
 
     def cache_key(self):
-        """Hash that is equal for estimators of equal class, parameters and fitted state."""
-        parameters = {name: value for name, value in self.get_params().items() if name != "n_jobs"}
+        """Hash the class, the parameters and the fitted state.
+
+        Returns
+        -------
+        str
+            Equal for estimators that give equal results.
+        """
+        parameters = {name: value for name, value in self.get_params().items() if name not in self._not_in_key}
         state = [getattr(self, name, None) for name in self._state]
         return joblib.hash((type(self).__module__, type(self).__qualname__, parameters, state))
 
+    def _frozen(self):
+        """A shallow copy, so that features keep working when this estimator is fitted again."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
 
 class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
-    """Base of descriptors: differentiable maps from pair vectors to the features of each atom, and transformers.
+    """Base of descriptors: differentiable maps from pair vectors to features of atoms.
 
-    With B_ik feature k of atom i, a function of the vectors r_ij to its neighbors j, a descriptor has five operations:
+    They are transformers, from a list of ase.Atoms to a FeatureSet. With B_ik, feature k of atom i, a function of the
+    vectors r_ij to the neighbors j, a descriptor has five operations on a NeighborPairs with N atoms and P pairs:
 
-    ============  =============================================================  ====================
-    `values`      B_ik                                                           (N, F)
-    `jacobian`    ∂B_ik/∂r_ij of the pairs of some centers                       (P_block, 3, F)
-    `vjp`         g_ij = Σ_k c_ik ∂B_ik/∂r_ij for cotangents c (N, F)            (P, 3)
-    `jvp`         Σ_j u_ij · ∂B_ik/∂r_ij for displacements u (P, 3)              (N, F)
-    `rows`        energy, force and stress rows of the design matrix             (1 + 3N + 6, S F)
-    ============  =============================================================  ====================
+    =============  ======================================================  ==================
+    operation      result                                                  shape
+    =============  ======================================================  ==================
+    ``values``     B_ik                                                    (N, F)
+    ``jacobian``   ∂B_ik/∂r_ij of the pairs of some centers                (P_block, 3, F)
+    ``vjp``        g_ij = Σ_k c_ik ∂B_ik/∂r_ij for cotangents c (N, F)     (P, 3)
+    ``jvp``        Σ_j u_ij · ∂B_ik/∂r_ij for displacements u (P, 3)       (N, F)
+    ``rows``       energy, force and stress rows of the design matrix      (1 + 3N + 6, S F)
+    =============  ======================================================  ==================
 
-    A subclass implements `values` and `jacobian`, and `_setup`; it overrides `vjp` and `values_and_pullback` with the adjoint
-    form, since molecular dynamics runs them at every step. It takes `species` and `n_jobs` among its parameters.
+    A subclass implements `_setup`, `values` and `jacobian`, and has `species` and `n_jobs` among its parameters. It
+    overrides `vjp` and `values_and_pullback` with the adjoint form, which every step of molecular dynamics runs. A list
+    may have a larger radius than `cutoff_`: pairs beyond the cutoff have no effect.
 
     Attributes
     ----------
     species_ : tuple of str
-        Symbols, in the order in which the features and the columns of `rows` have them.
+        Chemical symbols, in the order of the columns of `rows`.
     cutoff_ : float
-        Largest distance at which an atom is a neighbor, Å.
+        Distance beyond which nothing counts as a neighbor, Å.
     n_features_out_ : int
-        F.
+        Number of features F of an atom.
     """
 
     _state = ("species_", "cutoff_", "n_features_out_")
+    _not_in_key = ("n_jobs", "species")  # species_ tells
 
     def _setup(self):
-        """Check the parameters and set `cutoff_` and `n_features_out_`, with `species_` at hand."""
+        """Check the parameters and set `cutoff_` and `n_features_out_`; `species_` is there."""
         raise NotImplementedError
 
     def values(self, pairs):
-        """Features B (n_atoms, n_features) of each center of `pairs`, a NeighborPairs."""
+        """Compute the features.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+
+        Returns
+        -------
+        array of shape (n_atoms, n_features)
+            The B_ik of every center.
+        """
         raise NotImplementedError
 
     def jacobian(self, pairs, start=0, stop=None):
-        """∂B_i/∂r_ij (n_block_pairs, 3, n_features) of the pairs of centers ``start:stop``."""
+        """Derive the features of some centers with respect to the vectors to their neighbors.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+        start, stop : int
+            The centers ``start:stop``; all of them by default.
+
+        Returns
+        -------
+        array of shape (n_block_pairs, 3, n_features)
+            The ∂B_i/∂r_ij of the pairs of these centers.
+        """
         raise NotImplementedError
 
     def vjp(self, pairs, cotangents):
-        """Pair gradients g (n_pairs, 3), g_ij = Σ_k c_ik ∂B_ik/∂r_ij, for cotangents c (n_atoms, n_features)."""
+        """Pull cotangents of the features back to the pairs: g_ij = Σ_k c_ik ∂B_ik/∂r_ij.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+        cotangents : array of shape (n_atoms, n_features)
+            The c, as ∂E/∂B.
+
+        Returns
+        -------
+        array of shape (n_pairs, 3)
+            Pair gradients g.
+        """
         gradients = np.empty((pairs.n_pairs, 3))
-        for first, block, jacobian in self._blocks(pairs):
-            np.matmul(jacobian, cotangents[first][:, :, None], out=gradients[block, :, None])
+        for centers, block, jacobian in self._blocks(pairs):
+            np.matmul(jacobian, cotangents[centers][:, :, None], out=gradients[block, :, None])
         return gradients
 
     def jvp(self, pairs, displacements):
-        """Change (n_atoms, n_features) of the features for changes (n_pairs, 3) of the pair vectors."""
+        """Push changes of the pair vectors forward to the features: Σ_j u_ij · ∂B_ik/∂r_ij.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+        displacements : array of shape (n_pairs, 3)
+            The u.
+
+        Returns
+        -------
+        array of shape (n_atoms, n_features)
+            Change of the features.
+        """
         change = np.zeros((pairs.n_atoms, self.n_features_out_))
-        for first, block, jacobian in self._blocks(pairs):
+        for centers, block, jacobian in self._blocks(pairs):
             along = np.matmul(displacements[block, None, :], jacobian)[:, 0, :]
-            starts = np.flatnonzero(np.diff(first, prepend=-1))
-            change[first[starts]] = np.add.reduceat(along, starts, axis=0)
+            starts = np.flatnonzero(np.diff(centers, prepend=-1))
+            change[centers[starts]] = np.add.reduceat(along, starts, axis=0)
         return change
 
     def rows(self, pairs, values=None):
-        """Rows of the design matrix, see `StructureFeatures.rows`; `values` saves computing them again."""
+        """Make a structure's rows of the design matrix; `StructureFeatures.rows` says what they are.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+        values : array of shape (n_atoms, n_features), default=None
+            Its features, if they are known already.
+
+        Returns
+        -------
+        array of shape (1 + 3 n_atoms + 6, n_species * n_features)
+            Energy, force and stress rows.
+        """
         values = self.values(pairs) if values is None else values
         species = self.species_index(pairs.numbers)
         return assemble_rows(pairs, values, species, len(self.species_), partial(self.jacobian, pairs))
 
     def values_and_pullback(self, pairs):
-        """Features, and the function that takes cotangents to pair gradients as `vjp` does."""
+        """Compute the features and keep what their derivative needs.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+
+        Returns
+        -------
+        values : array of shape (n_atoms, n_features)
+            As from `values`.
+        pullback : callable
+            ``pullback(cotangents)`` is ``vjp(pairs, cotangents)``.
+        """
         return self.values(pairs), partial(self.vjp, pairs)
 
     def _blocks(self, pairs):
         """Centers of the pairs, slice of the pairs, and Jacobian of each block that has pairs."""
         for start, stop in center_blocks(pairs.offsets, self.n_features_out_):
-            block = slice(*pairs.offsets[[start, stop]].tolist())
+            block = slice(int(pairs.offsets[start]), int(pairs.offsets[stop]))
             if block.stop > block.start:
                 yield pairs.first[block], block, self.jacobian(pairs, start, stop)
 
@@ -111,11 +204,14 @@ class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : list of ase.Atoms
-        y : ignored
+            Structures.
+        y : None
+            Ignored.
 
         Returns
         -------
         self
+            The fitted descriptor.
         """
         structures = check_structures(X)
         self.species_ = _found_species(structures) if self.species is None else _given_species(self.species)
@@ -127,46 +223,47 @@ class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
     def transform(self, X):
         """Compute the features of structures.
 
-        All structures are checked before any features are computed. Those seen before come from the cache
-        (:func:`mlfeat.set_cache_limit`).
+        All structures are checked before any features are computed. Features of those seen before come from the cache,
+        see :func:`mlfeat.set_cache_limit`.
 
         Parameters
         ----------
         X : list of ase.Atoms
+            Structures.
 
         Returns
         -------
         FeatureSet
+            One item a structure.
         """
         check_is_fitted(self)
         structures = check_structures(X)
         self._check_species(structures)
-        key = self.cache_key()
-        keys = [(key, structure_hash(a.numbers, a.positions, a.cell.array, a.pbc)) for a in structures]
-        computed = self._compute(structures, keys)
-        frozen = copy.copy(self)  # items go on working when this estimator is fitted again
-        items = [frozen._item(*computed[k], k, get_group(a)) for k, a in zip(keys, structures, strict=True)]
+        own = self.cache_key()
+        keys = [(own, structure_hash(a.numbers, a.positions, a.cell.array, a.pbc)) for a in structures]
+        computed = self._compute(dict(zip(reversed(keys), reversed(list(enumerate(structures))), strict=True)))
+        frozen = self._frozen()
+        items = [frozen._item(*computed[key], key, get_group(a)) for key, a in zip(keys, structures, strict=True)]
         return FeatureSet(items, self.get_feature_names_out())
 
-    def _compute(self, structures, keys):
-        """Pairs and values of each key, from the cache or computed."""
-        computed = {key: CACHE.get(key) for key in keys}
-        missing = {key: index for index, key in reversed(list(enumerate(keys))) if computed[key] is None}
-        todo = sorted(missing.items(), key=lambda entry: entry[1])
+    def _compute(self, structures):
+        """Pairs and values under each key of `structures` (key -> index, atoms), from the cache or made."""
+        computed = {key: CACHE.get(key) for key in structures}
+        todo = sorted((index, key) for key, (index, _) in structures.items() if computed[key] is None)
 
         def build(start, stop):
-            for key, index in todo[start:stop]:
-                computed[key] = NeighborPairs.from_atoms(structures[index], self.cutoff_, index=index)
+            for index, key in todo[start:stop]:
+                computed[key] = NeighborPairs.from_atoms(structures[key][1], self.cutoff_, index=index)
 
         def evaluate(start, stop):
-            for key, _ in todo[start:stop]:
+            for _, key in todo[start:stop]:
                 pairs = computed[key]
                 values = np.ascontiguousarray(self.values(pairs))
                 values.flags.writeable = False
                 computed[key] = pairs, values
                 CACHE.put(key, computed[key], pairs.nbytes + values.nbytes)
 
-        for work in (build, evaluate):  # lists first: they find atoms on top of each other
+        for work in (build, evaluate):  # all lists first: they find atoms on top of each other
             run_chunks(work, len(todo), self.n_jobs, align=1)
         return computed
 
@@ -175,35 +272,78 @@ class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
         return StructureFeatures(pairs, values, species, len(self.species_), self, group=group, key=key)
 
     def fit_transform(self, X, y=None):
-        """Fit to structures and compute their features."""
+        """Fit to structures and compute their features.
+
+        Parameters
+        ----------
+        X : list of ase.Atoms
+            Structures.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        FeatureSet
+            One item a structure.
+        """
         return self.fit(X, y).transform(X)
 
     def set_output(self, *, transform=None):
-        """Does nothing: the output is always a FeatureSet. There so that a Pipeline can set its other steps' output."""
+        """Do nothing: the output is always a FeatureSet. A Pipeline asks it of all its steps.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            Ignored.
+
+        Returns
+        -------
+        self
+            The descriptor.
+        """
         return self
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the features: the class name in lower case and a number."""
+        """Name the features.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        array of str, shape (n_features,)
+            Here the class's name in lower case with a number.
+        """
         check_is_fitted(self)
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out_)], dtype=object)
 
     def species_index(self, numbers):
-        """Each atom's place (n_atoms,) in `species_`, from atomic numbers.
+        """Look up atoms among the species.
+
+        Parameters
+        ----------
+        numbers : int array of shape (n_atoms,)
+            Atomic numbers.
+
+        Returns
+        -------
+        intp array of shape (n_atoms,)
+            Each atom's place in `species_`.
 
         Raises
         ------
         ValueError
-            If an element is not among `species_`.
+            If an element is not there.
         """
-        table = np.full(len(chemical_symbols), -1, dtype=np.intp)
-        table[[atomic_numbers[symbol] for symbol in self.species_]] = np.arange(len(self.species_))
-        index = table[numbers]
+        index = _species_table(self.species_)[numbers]
         if index.min(initial=0) < 0:
-            unknown = sorted({chemical_symbols[z] for z in np.asarray(numbers)[index < 0]})
+            unknown = ", ".join(sorted({chemical_symbols[z] for z in np.asarray(numbers)[index < 0]}))
             raise ValueError(
-                f"{', '.join(unknown)} not among the species {', '.join(self.species_)} that {type(self).__name__} was "
-                "fitted to; fit to structures that have them all, or name them in `species`"
+                f"{unknown} not among the species {', '.join(self.species_)} of this {type(self).__name__}; fit to "
+                "structures with all elements, or name them in `species`"
             )
         return index
 
@@ -225,7 +365,7 @@ class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
 
 
 class _ArrayStep(TransformerMixin, BaseEstimator):
-    """The part of a step that scikit-learn's `set_output` wraps."""
+    """The part of a step that works on arrays, whose output scikit-learn's `set_output` wraps."""
 
     def transform(self, X):
         check_is_fitted(self)
@@ -233,42 +373,95 @@ class _ArrayStep(TransformerMixin, BaseEstimator):
 
 
 class FeatureStep(_Keyed, _ArrayStep, auto_wrap_output_keys=None):
-    """Base of steps between descriptor and potential: a differentiable function of each atom's features.
+    """Base of steps between descriptor and potential: differentiable functions of each atom's features.
 
-    A FeatureSet goes in and comes out with its derivatives; a plain array (n_samples, n_features) goes in and comes out too.
-    A subclass implements `apply`, `vjp` and `jvp`, all on M rows of features at once, and `_fit` if it learns something.
+    A FeatureSet goes in and comes out with its derivatives; an array (n_samples, n_features) comes out as an array.
+    A subclass implements `apply`, `vjp` and `jvp`, all on M rows of features at once, and `_fit` if it learns
+    something. It may add ``jvp_sum(values, tangents)``, the sum (K, n_out) of `jvp` over its M rows, where that is
+    faster than summing: the rows of the design matrix are then made with it.
     """
 
     def apply(self, values):
-        """Features (M, n_out) from features (M, n_in)."""
+        """Compute the step.
+
+        Parameters
+        ----------
+        values : array of shape (M, n_in)
+            Features.
+
+        Returns
+        -------
+        array of shape (M, n_out)
+            Features.
+        """
         raise NotImplementedError
 
     def vjp(self, values, cotangents):
-        """Cotangents of the input (M, n_in) for those of the output (M, n_out), at `values` (M, n_in)."""
+        """Pull cotangents back through the step.
+
+        Parameters
+        ----------
+        values : array of shape (M, n_in)
+            Features where the derivative is taken.
+        cotangents : array of shape (M, n_out)
+            Derivatives of something with respect to the output.
+
+        Returns
+        -------
+        array of shape (M, n_in)
+            Derivatives of the same with respect to the input.
+        """
         raise NotImplementedError
 
     def jvp(self, values, tangents):
-        """Tangents of the output (M, K, n_out) for those of the input (M, K, n_in), at `values` (M, n_in)."""
+        """Push tangents forward through the step.
+
+        Parameters
+        ----------
+        values : array of shape (M, n_in)
+            Features where the derivative is taken.
+        tangents : array of shape (M, K, n_in)
+            K directions for each.
+
+        Returns
+        -------
+        array of shape (M, K, n_out)
+            Changes of the output along them.
+        """
         raise NotImplementedError
 
     def absorb(self, model):
-        """An energy model on this step's input, equal to `model` on its output."""
+        """Put the step into an energy model.
+
+        Parameters
+        ----------
+        model : object with `energy_and_cotangent`
+            Energy model on the step's output.
+
+        Returns
+        -------
+        object with `energy_and_cotangent`
+            Energy model on the step's input that gives the same.
+        """
         return Composed(self, model)
 
     def _fit(self, values):
         """Learn from features (M, n_in), those of all atoms together."""
 
     def fit(self, X, y=None):
-        """Fit to a FeatureSet (all atoms together) or to an array (n_samples, n_features).
+        """Fit to the features of all atoms.
 
         Parameters
         ----------
         X : FeatureSet or array of shape (n_samples, n_features)
-        y : ignored
+            Features.
+        y : None
+            Ignored.
 
         Returns
         -------
         self
+            The fitted step.
         """
         if isinstance(X, FeatureSet):
             self.n_features_in_ = X.shape[1]
@@ -284,28 +477,54 @@ class FeatureStep(_Keyed, _ArrayStep, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : FeatureSet or array of shape (n_samples, n_features)
+            Features.
 
         Returns
         -------
         FeatureSet or array
-            As `X`.
+            As `X`; of an array, as `set_output` says.
         """
         if not isinstance(X, FeatureSet):
             return super().transform(X)
         check_is_fitted(self)
         if X.shape[1] != self.n_features_in_:
+            name = type(self).__name__
             raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
+                f"X has {X.shape[1]} features, but {name} is expecting {self.n_features_in_} features as input"
             )
-        return X.then(copy.copy(self), self.get_feature_names_out(X.feature_names))
+        return X.then(self._frozen(), self.get_feature_names_out(X.feature_names))
 
     def fit_transform(self, X, y=None):
-        """Fit, then apply the step to the same features."""
+        """Fit, then apply the step to the same features.
+
+        Parameters
+        ----------
+        X : FeatureSet or array of shape (n_samples, n_features)
+            Features.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        FeatureSet or array
+            As from `transform`.
+        """
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the output features; here those of the input."""
-        check_is_fitted(self, "n_features_in_")
+        """Name the output features.
+
+        Parameters
+        ----------
+        input_features : array of str, shape (n_in,), default=None
+            Names of the input features.
+
+        Returns
+        -------
+        array of str, shape (n_out,)
+            Here the same.
+        """
+        check_is_fitted(self)
         return _check_feature_names_in(self, input_features)
 
     def __sklearn_is_fitted__(self):
@@ -313,87 +532,166 @@ class FeatureStep(_Keyed, _ArrayStep, auto_wrap_output_keys=None):
 
 
 class Composed:
-    """Energy model on a step's input: the step, then a model on its output."""
+    """Energy model on a step's input: the step, then a model on its output.
+
+    Parameters
+    ----------
+    step : FeatureStep
+        A fitted one.
+    model : object with `energy_and_cotangent`
+        Energy model on the step's output.
+    """
 
     def __init__(self, step, model):
         self.step = step
         self.model = model
 
     def energy_and_cotangent(self, features):
-        """E_i (n_atoms,) and ∂E_i/∂B_i (n_atoms, n_in) for features with `values` and `species`."""
+        """Compute energies of atoms and their derivatives.
+
+        Parameters
+        ----------
+        features : AtomFeatures or StructureFeatures
+            The step's input.
+
+        Returns
+        -------
+        energies : array of shape (n_atoms,)
+            E_i, eV.
+        cotangents : array of shape (n_atoms, n_in)
+            Derivatives ∂E_i/∂B_i.
+        """
         inside = AtomFeatures(self.step.apply(features.values), features.species)
         energies, cotangents = self.model.energy_and_cotangent(inside)
         return energies, self.step.vjp(features.values, cotangents)
 
 
 class PotentialMixin(RegressorMixin):
-    """Base of potentials: regressors that say each atom's energy and how it changes with its features.
+    r"""Base of potentials: regressors that say each atom's energy and how it changes with its features.
 
-    A subclass implements `fit(X, y, sample_weight=None)` on a FeatureSet and `energy_and_cotangent`; from them come
-    energies, forces and stress,
+    A subclass implements ``fit(X, y, sample_weight=None)`` on a FeatureSet, and `energy_and_cotangent`. The rest
+    follows, with B_i the features of atom i and r_ij the vectors to its neighbors:
 
-    .. math:: E = \\sum_i E_i(B_i),\\quad g_{ij} = \\frac{\\partial E_i}{\\partial B_i} \\frac{\\partial B_i}{\\partial r_{ij}}.
+    .. math:: E = \sum_i E_i(B_i), \qquad
+        g_{ij} = \frac{\partial E_i}{\partial B_i} \frac{\partial B_i}{\partial r_{ij}}, \qquad
+        F_i = \sum_j (g_{ij} - g_{ji}), \qquad \sigma = \frac{1}{V} \sum_{ij} r_{ij} \otimes g_{ij}.
+
+    Attributes
+    ----------
+    baseline : ASE calculator or None
+        What is added to the energy of the features.
     """
 
     baseline = None
 
     def energy_and_cotangent(self, features):
-        """E_i (n_atoms,) in eV and ∂E_i/∂B_i (n_atoms, n_features) for features with `values` and `species`.
+        """Compute energies of atoms, without the baseline, and their derivatives.
 
-        Without the baseline.
+        Parameters
+        ----------
+        features : AtomFeatures or StructureFeatures
+            Anything with `values` (n_atoms, n_features) and `species` (n_atoms,).
+
+        Returns
+        -------
+        energies : array of shape (n_atoms,)
+            E_i, eV.
+        cotangents : array of shape (n_atoms, n_features)
+            Derivatives ∂E_i/∂B_i.
         """
         raise NotImplementedError
 
     def energy_model(self):
-        """The object whose `energy_and_cotangent` runs molecular dynamics; steps can absorb it."""
+        """Give the part that molecular dynamics runs, and that steps can absorb.
+
+        Returns
+        -------
+        object with `energy_and_cotangent`
+            Here the potential itself.
+        """
         return self
 
     def predict(self, X):
-        """Energies (n_structures,) in eV of a FeatureSet."""
+        """Predict energies.
+
+        Parameters
+        ----------
+        X : FeatureSet
+            Features of structures.
+
+        Returns
+        -------
+        array of shape (n_structures,)
+            Energies, eV.
+        """
         check_is_fitted(self)
         X = check_features(X)
-        energies = np.array([self.energy_and_cotangent(item)[0].sum() for item in X])
+        energies = np.array([self.energy_and_cotangent(item)[0].sum() for item in X], dtype=float)
         if self.baseline is not None:
             energies += [baseline_targets(self.baseline, item.pairs)[0] for item in X]
         return energies
 
     def predict_targets(self, X):
-        """Energies, forces and stresses of a FeatureSet, a structured array as from :func:`mlfeat.make_targets`."""
+        """Predict energies, forces and stresses.
+
+        Parameters
+        ----------
+        X : FeatureSet
+            Features of structures.
+
+        Returns
+        -------
+        structured array of shape (n_structures,)
+            As from :func:`mlfeat.make_targets`; stresses are NaN where there is no volume.
+        """
         check_is_fitted(self)
         X = check_features(X)
         targets = empty_targets(len(X))
 
         def work(start, stop):
             for index in range(start, stop):
-                targets[index] = self._targets(X[index])
+                targets[index] = self._predict_item(X.items[index])
 
         run_chunks(work, len(X), getattr(self, "n_jobs", None), align=1)
         if self.baseline is not None:
             _add_baseline(targets, self.baseline, X)
         return targets
 
-    def _targets(self, item):
+    def _predict_item(self, item):
         energies, cotangents = self.energy_and_cotangent(item)
         gradients = item.vjp(cotangents)
         return energies.sum(), item.pairs.forces(gradients), item.pairs.stress(gradients)
 
     def score(self, X, y, sample_weight=None):
-        """Coefficient of determination R²: the mean of that of the energies per atom and that of the force components.
+        """Score by R², the mean of that of energies per atom and that of force components.
 
-        Of the energies alone if `y` has no forces. Structures without forces do not count in the second.
+        Parameters
+        ----------
+        X : FeatureSet
+            Features of structures.
+        y : structured array of shape (n_structures,), or array of float
+            As from :func:`mlfeat.make_targets`. Without forces, or with energies only, the score is that of the
+            energies per atom.
+        sample_weight : array of shape (n_structures,), default=None
+            Weights of the structures.
+
+        Returns
+        -------
+        float
+            At most 1.
         """
         X = check_features(X)
         y = as_targets(y, len(X))
+        n_atoms = np.array([item.n_atoms for item in X])
         weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
         has_forces = np.flatnonzero([forces is not None for forces in y["forces"]])
-        n_atoms = np.array([item.n_atoms for item in X])
         if len(has_forces) == 0:
             return r2_score(y["energy"] / n_atoms, self.predict(X) / n_atoms, sample_weight=weight)
         predicted = self.predict_targets(X)
-        energy = r2_score(y["energy"] / n_atoms, predicted["energy"] / n_atoms, sample_weight=weight)
-        true, found = (np.concatenate([t["forces"][i].ravel() for i in has_forces]) for t in (y, predicted))
+        energy_score = r2_score(y["energy"] / n_atoms, predicted["energy"] / n_atoms, sample_weight=weight)
+        true, found = (np.concatenate([np.ravel(f) for f in t["forces"][has_forces]]) for t in (y, predicted))
         weight = np.repeat(weight[has_forces], 3 * n_atoms[has_forces])
-        return 0.5 * (energy + r2_score(true, found, sample_weight=weight))
+        return 0.5 * (energy_score + r2_score(true, found, sample_weight=weight))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -411,7 +709,18 @@ def _add_baseline(targets, baseline, X):
 
 
 def check_features(X):
-    """Return `X` if it is a FeatureSet, else raise TypeError."""
+    """Raise TypeError unless the input is a FeatureSet.
+
+    Parameters
+    ----------
+    X : object
+        What is checked.
+
+    Returns
+    -------
+    FeatureSet
+        The same.
+    """
     if not isinstance(X, FeatureSet):
         raise TypeError(
             f"expected a FeatureSet, got {type(X).__name__}; put a descriptor before the potential, as in "
@@ -421,12 +730,21 @@ def check_features(X):
 
 
 def split_model(model):
-    """Parts of a model: ``(descriptor, steps, potential)``, with a tuple of steps.
+    """Take a model apart.
 
     Parameters
     ----------
     model : Pipeline
-        ``make_pipeline(descriptor, *steps, potential)``; a fitted search (`GridSearchCV`) stands for its best estimator.
+        ``make_pipeline(descriptor, *steps, potential)``; a fitted search, as `GridSearchCV`, stands for its best.
+
+    Returns
+    -------
+    descriptor : Descriptor
+        The first step.
+    steps : tuple of FeatureStep
+        Those between; without steps that pass everything through.
+    potential : PotentialMixin
+        The last step.
 
     Raises
     ------
@@ -435,32 +753,38 @@ def split_model(model):
     """
     model = getattr(model, "best_estimator_", model)
     if not isinstance(model, Pipeline):
-        raise TypeError(f"expected a Pipeline of descriptor, steps and potential, got {type(model).__name__}")
-    estimators = [e for _, e in model.steps if not (e is None or (isinstance(e, str) and e == "passthrough"))]
-    descriptor, *steps, potential = estimators if len(estimators) > 1 else (None, None)
-    for part, kind, place in (
-        (descriptor, Descriptor, "first step must be a descriptor"),
-        *((step, FeatureStep, "middle steps must keep derivatives (FeatureScaler, QuadraticExpansion, ...)") for step in steps),
-        (potential, PotentialMixin, "last step must be a potential"),
-    ):
-        if not isinstance(part, kind):
-            raise TypeError(f"the Pipeline's {place}, got {type(part).__name__}")
-    return descriptor, tuple(steps), potential
+        raise TypeError(
+            f"expected a Pipeline of descriptor, steps and potential, got {type(model).__name__}; "
+            "make one with make_pipeline, and fit a search before it is used"
+        )
+    parts = [part for _, part in model.steps if part is not None and not isinstance(part, str)]
+    descriptor, potential = (parts[0], parts[-1]) if parts else (None, None)
+    _check_part(descriptor, Descriptor, "first", "a descriptor")
+    _check_part(potential, PotentialMixin, "last", "a potential")
+    for step in parts[1:-1]:
+        _check_part(step, FeatureStep, "middle", "one that keeps derivatives, as FeatureScaler or QuadraticExpansion")
+    return descriptor, tuple(parts[1:-1]), potential
+
+
+def _check_part(part, kind, place, expected):
+    if not isinstance(part, kind):
+        raise TypeError(f"the Pipeline's {place} step must be {expected}, got {type(part).__name__}")
 
 
 def predict_targets(model, structures):
-    """Energies, forces and stresses that a fitted model gives.
+    """Predict energies, forces and stresses with a fitted model.
 
     Parameters
     ----------
     model : Pipeline
-        Fitted ``make_pipeline(descriptor, *steps, potential)``, or a fitted search over one.
+        Fitted ``make_pipeline(descriptor, *steps, potential)``; a fitted search stands for its best.
     structures : list of ase.Atoms
+        Structures.
 
     Returns
     -------
     structured array of shape (n_structures,)
-        As from :func:`mlfeat.make_targets`; the stress is NaN where the structure has no volume.
+        As from :func:`mlfeat.make_targets`; stresses are NaN where there is no volume.
     """
     descriptor, steps, potential = split_model(model)
     features = descriptor.transform(structures)
@@ -470,14 +794,24 @@ def predict_targets(model, structures):
 
 
 def _found_species(structures):
-    return tuple(sorted(set().union(*(atoms.symbols.species() for atoms in structures))))
+    return tuple(sorted({chemical_symbols[z] for z in np.unique(np.concatenate([a.numbers for a in structures]))}))
 
 
 def _given_species(species):
     if isinstance(species, str):
-        raise ValueError(f"species={species!r}: must be a sequence of symbols, as in ({species!r},)")
+        raise ValueError(f"species={species!r}: must be a sequence of chemical symbols, as in [{species!r}]")
     species = tuple(str(symbol) for symbol in species)
     wrong = [symbol for symbol in species if atomic_numbers.get(symbol, 0) == 0]
-    if wrong or not species or len(set(species)) < len(species):
-        raise ValueError(f"species={species!r}: must be different chemical symbols")
+    if wrong:
+        raise ValueError(f"species={species!r}: {', '.join(wrong)} is no chemical symbol")
+    if len(set(species)) < max(1, len(species)):
+        raise ValueError(f"species={species!r}: must be one or more chemical symbols, each once")
     return species
+
+
+@lru_cache(maxsize=32)
+def _species_table(species):
+    """Place in `species` of each atomic number, or -1."""
+    table = np.full(len(chemical_symbols), -1, dtype=np.intp)
+    table[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
+    return table

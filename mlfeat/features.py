@@ -1,5 +1,6 @@
 """Features of structures: the container that stands between descriptor, steps and potential."""
 
+import math
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,14 +11,19 @@ from mlfeat._ext import pairs as _pairs
 
 __all__ = ["AtomFeatures", "FeatureSet", "StructureFeatures"]
 
-BLOCK_BYTES = 2**23  # of explicit Jacobian at a time: about a core's share of cache
-BLOCK_ALIGN = 16  # centers; kernels work in batches of as many
+BLOCK_BYTES = 2**23  # of explicit derivatives at a time: what stays near a core
+BLOCK_ALIGN = 16  # centers; kernels work on batches of as many
 
 
 class AtomFeatures(NamedTuple):
-    """What an energy model needs of one structure.
+    """What an energy model needs of a structure.
 
-    ``values`` (n_atoms, n_features), and ``species`` (n_atoms,), each center's number in the list of species.
+    Attributes
+    ----------
+    values : array of shape (n_atoms, n_features)
+        Features B_i of each atom.
+    species : intp array of shape (n_atoms,)
+        Each atom's place in the list of species.
     """
 
     values: np.ndarray
@@ -25,24 +31,28 @@ class AtomFeatures(NamedTuple):
 
 
 class StructureFeatures:
-    """Features of one structure's atoms, with their derivatives on demand. Immutable and shared.
+    """Features of one structure's atoms, with their derivatives on demand.
 
-    Attributes
+    Descriptors make them, in `Descriptor.transform`. Objects are immutable and shared between sets.
+
+    Parameters
     ----------
     pairs : NeighborPairs
-    values : array of shape (n_atoms, n_features)
-        B_i; computed from the descriptor's features when first asked for, if there are steps.
+        The structure and its neighbor list.
+    descriptor_values : array of shape (n_atoms, n_descriptor_features)
+        Features that the descriptor gave.
     species : intp array of shape (n_atoms,)
-        Each center's number in the list of species.
+        Each atom's place in the list of species.
     n_species : int
-    group : str
-        ``atoms.info["group"]`` of the structure, or "".
+        Length of that list.
     descriptor : Descriptor
         As it was when it made the features.
-    steps : tuple of FeatureStep
-        Applied to the descriptor's features one after the other.
-    key : tuple
-        Identifies descriptor, steps and structure; equal keys have equal features.
+    steps : tuple of FeatureStep, default=()
+        Applied to the descriptor's features, one after the other.
+    group : str, default=""
+        The structure's group, ``atoms.info["group"]``.
+    key : tuple, default=None
+        Names descriptor, steps and structure in the cache; None keeps nothing there.
     """
 
     def __init__(self, pairs, descriptor_values, species, n_species, descriptor, *, steps=(), group="", key=None):
@@ -73,92 +83,162 @@ class StructureFeatures:
 
     @cached_property
     def values(self):
+        """Features B (n_atoms, n_features), read-only; steps are applied when first asked for."""
         if not self.steps:
             return self.descriptor_values
-        return _read_only(np.ascontiguousarray(self.steps[-1].apply(self._inputs[-1])))
+        return _read_only(self.steps[-1].apply(self._inputs[-1]))
 
     @cached_property
     def _inputs(self):
-        """The values that each step acts on."""
+        """Features that each step acts on."""
         inputs = [self.descriptor_values]
         for step in self.steps[:-1]:
-            inputs.append(step.apply(inputs[-1]))
+            inputs.append(_read_only(step.apply(inputs[-1])))
         return inputs
 
     def vjp(self, cotangents):
-        """Pair gradients (n_pairs, 3), g_ij = Σ_k c_ik ∂B_ik/∂r_ij, for cotangents c (n_atoms, n_features)."""
-        if self.steps:
-            for step, values in zip(reversed(self.steps), reversed(self._inputs), strict=True):
-                cotangents = step.vjp(values, cotangents)
+        """Pull cotangents of the features back to the pairs: g_ij = Σ_k c_ik ∂B_ik/∂r_ij.
+
+        Parameters
+        ----------
+        cotangents : array of shape (n_atoms, n_features)
+            The c, as ∂E/∂B.
+
+        Returns
+        -------
+        array of shape (n_pairs, 3)
+            Pair gradients g.
+        """
+        for step, values in zip(reversed(self.steps), reversed(self._inputs[: len(self.steps)]), strict=True):
+            cotangents = step.vjp(values, cotangents)
         return self.descriptor.vjp(self.pairs, np.ascontiguousarray(cotangents, dtype=float))
 
     def jvp(self, displacements):
-        """Change (n_atoms, n_features) of the features for changes (n_pairs, 3) of the pair vectors."""
+        """Push changes of the pair vectors forward to the features: Σ_j u_ij · ∂B_ik/∂r_ij.
+
+        Parameters
+        ----------
+        displacements : array of shape (n_pairs, 3)
+            The u.
+
+        Returns
+        -------
+        array of shape (n_atoms, n_features)
+            Change of the features.
+        """
         tangents = self.descriptor.jvp(self.pairs, np.ascontiguousarray(displacements, dtype=float))
-        if self.steps:
-            tangents = tangents[:, None, :]
-            for step, values in zip(self.steps, self._inputs, strict=True):
-                tangents = step.jvp(values, tangents)
-            tangents = tangents[:, 0, :]
-        return tangents
+        return self._through(self.steps, tangents[:, None, :], slice(None))[:, 0, :]
 
     def jacobian(self, start=0, stop=None):
-        """∂B_i/∂r_ij (n_block_pairs, 3, n_features) of the pairs of centers ``start:stop``."""
+        """Derive the features of some centers with respect to the vectors to their neighbors.
+
+        Parameters
+        ----------
+        start, stop : int
+            The centers ``start:stop``; all of them by default.
+
+        Returns
+        -------
+        array of shape (n_block_pairs, 3, n_features)
+            The ∂B_i/∂r_ij of the pairs of these centers.
+        """
         stop = self.n_atoms if stop is None else stop
         tangents = self.descriptor.jacobian(self.pairs, start, stop)
-        if self.steps:
-            center = self.pairs.first[slice(*self.pairs.offsets[[start, stop]])]
-            for step, values in zip(self.steps, self._inputs, strict=True):
-                tangents = step.jvp(values[center], tangents)
+        return self._through(self.steps, tangents, self.pairs.first[_pair_slice(self.pairs, start, stop)])
+
+    def _through(self, steps, tangents, centers):
+        """Tangents (M, K, n) behind `steps`, of descriptor features (M, K, n_in) that belong to `centers`."""
+        for step, values in zip(steps, self._inputs, strict=False):
+            tangents = step.jvp(values[centers], tangents)
         return tangents
 
     def rows(self):
-        """Rows of the design matrix (1 + 3 n_atoms + 6, n_species * n_features), read-only.
+        """Make the structure's rows of the design matrix.
 
-        Row 0 is the energy, Σ_i B_i; rows 1 + 3a + x the force on atom a along x, -∂(Σ_i B_i)/∂r_ax; the last six the stress,
-        (1/V) Σ r_ij ⊗ ∂B_i/∂r_ij in Voigt order (NaN without a volume). Column s * n_features + k takes the part of the
-        centers of species s, so that ``rows @ coefficients.ravel()`` is energy, forces and stress of a potential with
-        E_i = coefficients[species_i] · B_i.
+        Row 0 is the energy, Σ_i B_i. Row 1 + 3a + x is the force on atom a along x, -∂(Σ_i B_i)/∂r_ax. The last six are
+        the stress, (1/V) Σ r_ij ⊗ ∂B_i/∂r_ij, in Voigt order xx yy zz yz xz xy; NaN without a volume. Column
+        s * n_features + k takes the part of the centers of species s, so that ``rows @ coefficients.ravel()`` is the
+        energy, the forces and the stress of a potential with E_i = coefficients[species_i] · B_i.
+
+        Returns
+        -------
+        array of shape (1 + 3 n_atoms + 6, n_species * n_features)
+            Read-only, and kept in the cache.
         """
-        key = None if self.key is None else ("rows", self.key)
-        rows = None if key is None else CACHE.get(key)
+        if self.key is None:
+            return _read_only(self._rows())
+        key = ("rows", self.key)
+        rows = CACHE.get(key)
         if rows is None:
             rows = _read_only(self._rows())
-            if key is not None:
-                CACHE.put(key, rows, rows.nbytes)
+            CACHE.put(key, rows, rows.nbytes)
         return rows
 
     def _rows(self):
         if not self.steps:
             return self.descriptor.rows(self.pairs, self.values)
+        if hasattr(self.steps[-1], "jvp_sum"):
+            return self._rows_by_sums()
         return assemble_rows(self.pairs, self.values, self.species, self.n_species, self.jacobian)
 
-    def then(self, step, step_key=None):
-        """The features after one more step, a fitted FeatureStep."""
-        key = None if self.key is None or step_key is None else (*self.key, step_key)
-        return StructureFeatures(
-            self.pairs,
-            self.descriptor_values,
-            self.species,
-            self.n_species,
-            self.descriptor,
-            steps=(*self.steps, step),
-            group=self.group,
-            key=key,
+    def _rows_by_sums(self):
+        """As `assemble_rows`, with wide features made once a row, not once a pair: the last step sums over centers."""
+        n_features = self.n_features
+        rows = energy_rows(self.values, self.species, self.n_species)
+        n_in = max(values.shape[1] for values in self._inputs)
+        for start, stop in center_blocks(np.arange(self.n_atoms + 1), n_in * (len(rows) - 1) / 3):
+            tangents = self._center_tangents(start, stop)
+            species = self.species[start:stop]
+            for s in np.unique(species):
+                centers = np.flatnonzero(species == s)
+                part = self._through(self.steps[:-1], tangents[centers], start + centers)
+                part = self.steps[-1].jvp_sum(self._inputs[-1][start + centers], part)
+                rows[1:, s * n_features : (s + 1) * n_features] += part
+        return without_stress(rows, self.pairs)
+
+    def _center_tangents(self, start, stop):
+        """Force and stress rows of each center's descriptor features, (stop - start, 3 n_atoms + 6, n)."""
+        pairs = self.pairs
+        jacobian = np.ascontiguousarray(self.descriptor.jacobian(pairs, start, stop))
+        tangents = np.zeros((stop - start, 3 * self.n_atoms + 6, jacobian.shape[2]))
+        _pairs.scatter_tangents(
+            jacobian, pairs.offsets[start], start, pairs.first, pairs.second, pairs.vectors, 1 / pairs.volume, tangents
         )
+        return tangents
+
+    def then(self, step, step_key=None):
+        """Append a step.
+
+        Parameters
+        ----------
+        step : FeatureStep
+            A fitted one, which must not change any more.
+        step_key : str, default=None
+            Its name in the cache; None keeps nothing there.
+
+        Returns
+        -------
+        StructureFeatures
+            Of the same structure.
+        """
+        key = None if self.key is None or step_key is None else (*self.key, step_key)
+        first = (self.pairs, self.descriptor_values, self.species, self.n_species, self.descriptor)
+        return StructureFeatures(*first, steps=(*self.steps, step), group=self.group, key=key)
 
 
 class FeatureSet:
-    """Features of several structures, indexable by structure as scikit-learn's splitters do.
+    """Features of several structures, indexed by structure as scikit-learn's splitters do.
 
-    ``X[3]`` is the `StructureFeatures` of one structure; a slice, an index array or a mask gives a FeatureSet that shares the
-    items. ``np.asarray(X)`` is (n_structures, n_features), each structure's sum over its atoms, so that scikit-learn's own
-    estimators can work on energies.
+    ``X[3]`` is the `StructureFeatures` of one structure; a slice, an index array or a mask gives a FeatureSet that
+    shares the items. ``np.asarray(X)`` is (n_structures, n_features), each structure's sum over its atoms, so that
+    scikit-learn's own estimators can work on energies.
 
     Parameters
     ----------
     items : sequence of StructureFeatures
+        One a structure.
     feature_names : sequence of str
+        Names of an atom's features.
     """
 
     dtype = np.dtype(float)
@@ -170,7 +250,7 @@ class FeatureSet:
 
     @property
     def shape(self):
-        """(n_structures, n_features)."""
+        """Numbers of structures and of features."""
         return len(self.items), len(self.feature_names)
 
     @property
@@ -181,7 +261,7 @@ class FeatureSet:
     @property
     def groups(self):
         """Group of each structure, an array of str."""
-        return np.array([item.group for item in self.items])
+        return np.array([item.group for item in self.items], dtype=str)
 
     def __repr__(self):
         return f"FeatureSet(n_structures={self.shape[0]}, n_features={self.shape[1]})"
@@ -195,56 +275,145 @@ class FeatureSet:
     def __getitem__(self, key):
         if isinstance(key, tuple):
             if len(key) != 2 or key[1] is not Ellipsis:
-                raise IndexError(f"{key!r}: a FeatureSet is indexed by structure only; np.asarray(X) is an array")
+                raise IndexError("a FeatureSet is indexed by structure only; np.asarray(X) is an array")
             key = key[0]
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            return self.items[key]
-        return FeatureSet([self.items[k] for k in np.arange(len(self))[key]], self.feature_names)
+        chosen = np.arange(len(self))[key]
+        if chosen.ndim == 0:
+            return self.items[chosen]
+        return FeatureSet([self.items[k] for k in chosen], self.feature_names)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
-            raise ValueError("a FeatureSet has no array to share; use np.asarray(X)")
+            raise ValueError("the sums over atoms are made anew; use np.asarray(X)")
         sums = np.empty(self.shape)
         for row, item in zip(sums, self.items, strict=True):
             row[:] = item.values.sum(axis=0)
         return sums if dtype is None else sums.astype(dtype)
 
     def then(self, step, feature_names):
-        """The set after one more step, a fitted FeatureStep."""
-        step_key = step.cache_key()
-        return FeatureSet([item.then(step, step_key) for item in self.items], feature_names)
+        """Append a step.
+
+        Parameters
+        ----------
+        step : FeatureStep
+            A fitted one, which must not change any more.
+        feature_names : sequence of str
+            Names of the features that it makes.
+
+        Returns
+        -------
+        FeatureSet
+            Of the same structures.
+        """
+        key = step.cache_key()
+        return FeatureSet([item.then(step, key) for item in self.items], feature_names)
 
 
 def assemble_rows(pairs, values, species, n_species, jacobian):
-    """Design-matrix rows from values (N, F) and ``jacobian(start, stop)`` in blocks of centers; see StructureFeatures.rows."""
-    n_features = values.shape[1]
-    rows = np.zeros((1 + 3 * pairs.n_atoms + 6, n_species * n_features))
+    """Make design-matrix rows from explicit Jacobians, in blocks of centers; see `StructureFeatures.rows`.
+
+    Parameters
+    ----------
+    pairs : NeighborPairs
+        The structure.
+    values : array of shape (n_atoms, n_features)
+        Its features.
+    species : intp array of shape (n_atoms,)
+        Each atom's place in the list of species.
+    n_species : int
+        Length of that list.
+    jacobian : callable
+        ``jacobian(start, stop)`` (n_block_pairs, 3, n_features), see `Descriptor.jacobian`.
+
+    Returns
+    -------
+    array of shape (1 + 3 n_atoms + 6, n_species * n_features)
+        Energy, force and stress rows.
+    """
+    rows = energy_rows(values, species, n_species)
+    species = np.ascontiguousarray(species, dtype=np.intp)
+    fixed = pairs.first, pairs.second, species, pairs.vectors, 1 / pairs.volume, rows
+    for start, stop in center_blocks(pairs.offsets, values.shape[1]):
+        _pairs.scatter_rows(np.ascontiguousarray(jacobian(start, stop)), pairs.offsets[start], *fixed)
+    return without_stress(rows, pairs)
+
+
+def energy_rows(values, species, n_species):
+    """Make design-matrix rows with the energy filled in, and zeros below.
+
+    Parameters
+    ----------
+    values : array of shape (n_atoms, n_features)
+        Features of a structure.
+    species : intp array of shape (n_atoms,)
+        Each atom's place in the list of species.
+    n_species : int
+        Length of that list.
+
+    Returns
+    -------
+    array of shape (1 + 3 n_atoms + 6, n_species * n_features)
+        Row 0 is the sum of the features over the centers of each species.
+    """
+    n_atoms, n_features = values.shape
+    rows = np.zeros((1 + 3 * n_atoms + 6, n_species * n_features))
     for s in range(n_species):
         rows[0, s * n_features : (s + 1) * n_features] = values[species == s].sum(axis=0)
-    species = np.ascontiguousarray(species, dtype=np.intp)
-    for start, stop in center_blocks(pairs.offsets, n_features):
-        block = np.ascontiguousarray(jacobian(start, stop))
-        _pairs.scatter_rows(
-            block, pairs.offsets[start], pairs.first, pairs.second, species, pairs.vectors, 1 / pairs.volume, rows
-        )
-    if not pairs.volume > 0:
-        rows[-6:] = np.nan
+    return rows
+
+
+def without_stress(rows, pairs):
+    """Mark the stress rows as missing if the structure has no volume.
+
+    Parameters
+    ----------
+    rows : array of shape (1 + 3 n_atoms + 6, n_columns)
+        Changed in place.
+    pairs : NeighborPairs
+        The structure.
+
+    Returns
+    -------
+    array
+        The `rows`.
+    """
+    if math.isnan(pairs.volume):  # without neighbors they are zero, not NaN, as yet
+        rows[-6:] = math.nan
     return rows
 
 
 def center_blocks(offsets, n_features, limit=BLOCK_BYTES):
-    """Ranges of centers whose Jacobians (n_pairs, 3, n_features) take at most `limit` bytes, as far as alignment allows."""
+    """Divide centers into blocks whose Jacobians fit in memory.
+
+    Parameters
+    ----------
+    offsets : array of shape (n_atoms + 1,)
+        The pairs of center i are ``offsets[i]:offsets[i + 1]``.
+    n_features : float
+        A Jacobian has (n_pairs, 3, n_features) numbers.
+    limit : int, default=BLOCK_BYTES
+        Bytes of a block; `BLOCK_ALIGN` centers are the least.
+
+    Yields
+    ------
+    start, stop : int
+        The block's centers.
+    """
     n_atoms = len(offsets) - 1
-    most_pairs = max(1, limit // (24 * max(1, n_features)))
+    most_pairs = limit / (24 * max(1, n_features))
     start = 0
     while start < n_atoms:
         stop = int(np.searchsorted(offsets, offsets[start] + most_pairs, side="right")) - 1
-        stop = max(start + BLOCK_ALIGN, stop - (stop - start) % BLOCK_ALIGN)
-        stop = min(stop, n_atoms)
-        yield start, stop
+        stop = max(start + BLOCK_ALIGN, stop - stop % BLOCK_ALIGN)
+        yield start, min(stop, n_atoms)
         start = stop
 
 
+def _pair_slice(pairs, start, stop):
+    return slice(int(pairs.offsets[start]), int(pairs.offsets[stop]))
+
+
 def _read_only(array):
+    array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array

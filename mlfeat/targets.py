@@ -96,7 +96,7 @@ def as_targets(y, n):
             f"y is of type {y.dtype} and shape {y.shape}; pass make_targets(structures), or energies (n_structures,)"
         )
     if targets.shape != (n,):
-        raise ValueError(f"y has shape {targets.shape} for {n} structures; pass one row a structure")
+        raise ValueError(f"y has {targets.size} rows for {n} structures; pass one row a structure")
     finite = np.isfinite(targets["energy"])
     if not finite.all():
         index = int(np.argmin(finite))
@@ -213,5 +213,5 @@ def _checked(value, shape, name, index):
     if value.shape != shape:
         raise ValueError(f"structure {index}: {name} of shape {value.shape}, expected {shape}; repair or remove it")
     if not np.isfinite(value).all():
-        raise ValueError(f"structure {index}: {name} with NaN or infinity; repair it, or remove the structure")
+        raise ValueError(f"structure {index}: {name} must be finite, got NaN or infinity; repair or remove it")
     return value
