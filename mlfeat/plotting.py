@@ -151,6 +151,7 @@ def _draw_parity(ax, color, name, unit, reference, predicted):
     text = f"RMSE {error:.3g} {unit_of_error}\n{len(reference)} values"
     ax.text(0.05, 0.95, text, transform=ax.transAxes, va="top")
     ax.set(xlim=limits, ylim=limits, aspect="equal")
+    ax.locator_params(nbins=5)
     ax.set(xlabel=f"reference {name} ({unit})", ylabel=f"predicted {name} ({unit})")
     ax.grid(**_GRID)
     ax.set_axisbelow(True)

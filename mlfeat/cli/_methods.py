@@ -92,16 +92,23 @@ def fit_linear(model, structures, targets, settings):
     groups = set(get_groups(structures))
     n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(model[0].species)
     n_folds = 5 if n_features < 200 else 3
-    n_trials = settings.trials
-    if n_trials is None:  # some seconds of them, unless already one is too much
-        too_large = 8 * n_features**2 * 3 * len(groups) * n_folds > _MAX_BYTES
-        n_trials = 0 if too_large else int(np.clip(30_000 / n_features, 60, 1000))
+    # A few seconds of trials. Those of large models take long, so there are few.
+    n_trials = int(np.clip(30_000 / n_features, 20, 1000)) if settings.trials is None else settings.trials
+    n_bytes = 8 * n_features**2 * 3 * n_folds * np.array([len(groups), 1])
     known = groups <= set(model[-1].group_weights or ())
-    if settings.weights or known or n_trials == 0 or len(structures) < 2 * n_folds:
+    if not known and (settings.weights or n_bytes[0] > _MAX_BYTES):
+        structures = [_ungrouped(atoms) for atoms in structures]  # sums for each group would fill the memory
+    if known or settings.weights or n_trials == 0 or n_bytes[1] > _MAX_BYTES or len(structures) < 2 * n_folds:
         return model.fit(structures, targets)
     fixed = {} if settings.alpha is None else {"alpha": (settings.alpha, settings.alpha)}
     options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.jobs, "verbose": True}
     return search_weights(model, structures, targets, **options, **fixed).best_estimator_
+
+
+def _ungrouped(atoms):
+    atoms = atoms.copy()
+    atoms.info.pop("group", None)
+    return atoms
 
 
 METHODS = {
