@@ -113,7 +113,7 @@ class Trials:
         errors = self.problem.errors(weights, alpha)
         score = float(self.objective(errors))
         score = score if np.isfinite(score) else np.inf
-        for name, value in zip(self.table, (*values, *errors.values(), score), strict=True):
+        for name, value in zip(self.table, (*values, *(errors[name] for name in ERRORS), score), strict=True):
             self.table[name].append(value)
         return score
 
@@ -133,32 +133,32 @@ class CrossValidation:
         make = partial(GramBlocks, self.n_species)
         parts = [accumulate(rows[fold], make, n_jobs) for fold in folds]
         self.keys = sorted(set().union(*(part.blocks for part in parts)))
-        self.grams = np.array([[part.blocks.get(key, 0) + self._zeros(rows) for key in self.keys] for part in parts])
-        self.tests = {kind: self._tests(parts, kind) for kind in KINDS}
-
-    def _zeros(self, rows):
-        width = self.n_species * (1 + rows.items[0].n_features) + 1
-        return np.zeros((width, width))
-
-    def _tests(self, parts, kind):
-        """Gram matrix of each fold's rows of one kind, unweighted, and how many rows there are in all."""
-        mine = [number for number, key in enumerate(self.keys) if key[1] == kind]
-        n_rows = sum(part.n_rows.get(self.keys[number], 0) for part in parts for number in mine)
-        return self.grams[:, mine].sum(axis=1), n_rows
+        width = self.n_species * (1 + features.shape[1]) + 1
+        self.grams = np.zeros((len(self.keys), len(parts), width, width))  # keys first: weighting is one product
+        for number, part in enumerate(parts):
+            for own, key in zip(self.grams[:, number], self.keys, strict=True):
+                own += part.blocks.get(key, 0)
+        self.n_rows = np.array([sum(part.n_rows.get(key, 0) for part in parts) for key in self.keys])
 
     def errors(self, weights, alpha):
-        """Errors over all test sets of the fits to the other folds."""
-        by_fold = np.tensordot([weights(key) for key in self.keys], self.grams, (0, 1))
+        """Errors over all test sets of the fits to the other folds, a dict; those of each group under "groups"."""
+        by_fold = np.tensordot([weights(key) for key in self.keys], self.grams, 1)
         total = by_fold.sum(axis=0)
-        squares = dict.fromkeys(KINDS, 0.0)
+        squares = np.zeros(len(self.keys))
         for number, own in enumerate(by_fold):
-            solution = self._solution(total - own, alpha)
-            for kind in KINDS:
-                squares[kind] += solution @ self.tests[kind][0][number] @ solution
-        return {
-            name: float(np.sqrt(max(0.0, squares[kind]) / n)) if (n := self.tests[kind][1]) else np.nan
-            for name, kind in zip(ERRORS, KINDS, strict=True)
-        }
+            v = self._solution(total - own, alpha)
+            squares += (self.grams[:, number] @ v) @ v
+        groups = sorted({group for group, _ in self.keys})
+        return {**self._rmse(squares, groups), "groups": {group: self._rmse(squares, [group]) for group in groups}}
+
+    def _rmse(self, squares, groups):
+        """Errors of some groups together, NaN for kinds that they lack."""
+        errors = {}
+        for name, kind in zip(ERRORS, KINDS, strict=True):
+            mine = [key[1] == kind and key[0] in groups for key in self.keys]
+            n_rows = self.n_rows[mine].sum()
+            errors[name] = float(np.sqrt(max(0.0, squares[mine].sum()) / n_rows)) if n_rows else np.nan
+        return errors
 
     def _solution(self, gram, alpha):
         """Row @ solution is the residual: minus intercepts, minus coefficients, one."""

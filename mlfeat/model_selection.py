@@ -63,7 +63,7 @@ def search_weights(
     alpha=(1e-12, 1.0),
     force_weight=(1e-7, 1e1),
     stress_weight=(1e-5, 1e3),
-    group_factor=(0.03, 30.0),
+    group_factor=(0.1, 10.0),
     random_state=0,
     n_jobs=None,
     verbose=False,
@@ -96,10 +96,11 @@ def search_weights(
     groups : array of shape (n_structures,), optional
         Passed to `cv`. Default: the structures' groups.
     objective : callable, optional
-        Takes a dict of the cross-validated ``energy_rmse`` (eV/atom), ``force_rmse`` (eV/Å) and
-        ``stress_rmse`` (eV/Å³), and returns a number to minimize. Default: log(energy_rmse) +
-        log(force_rmse), one percent less of either is worth the same. To come below two limits: ``lambda e:
-        max(e["energy_rmse"] / 0.004, e["force_rmse"] / 0.3)``.
+        Takes a dict of the cross-validated ``energy_rmse`` (eV/atom), ``force_rmse`` (eV/Å) and ``stress_rmse``
+        (eV/Å³), with those of each group under ``"groups"``, and returns a number to minimize. Default:
+        log(energy_rmse) + log(force_rmse), one percent less of either is worth the same. To come below two limits:
+        ``lambda e: max(e["energy_rmse"] / 0.004, e["force_rmse"] / 0.3)``. Where a group is small, its share in these
+        errors is uncertain, and a search that is free to please a few structures will: narrow `group_factor`.
     n_trials : int, default=2000
         Number of trials.
     alpha, force_weight, stress_weight : (float, float)

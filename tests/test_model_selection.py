@@ -138,6 +138,20 @@ def test_objective_sees_all_errors(structures, noisy, model):
     assert search.best_score_ == pytest.approx(max(search.best_errors_[k] / v for k, v in goals.items()))
 
 
+def test_objective_sees_the_errors_of_each_group(structures, noisy, model):
+    seen = []
+
+    def objective(errors):
+        seen.append(errors)
+        return errors["groups"]["bulk"]["energy_rmse"]
+
+    search_weights(model, structures, noisy, objective=objective, n_trials=10)
+    hot, bulk = (seen[0]["groups"][group] for group in ("hot", "bulk"))  # twelve structures each
+    assert hot["energy_rmse"] > 2 * bulk["energy_rmse"]
+    assert seen[0]["energy_rmse"] ** 2 == pytest.approx((hot["energy_rmse"] ** 2 + bulk["energy_rmse"] ** 2) / 2)
+    assert set(hot) == {"energy_rmse", "force_rmse", "stress_rmse"}
+
+
 def test_energies_alone_can_be_searched(structures, noisy, model):
     search = search_weights(model, structures, noisy["energy"], n_trials=20)
     assert np.isfinite(search.best_errors_["energy_rmse"])
