@@ -80,7 +80,7 @@ class Space:
         return np.where(self.zero, 0.0, np.exp(logs))
 
     def split(self, point):
-        """alpha, force and stress weight, and the factors of each group's energies and forces."""
+        """Alpha, force and stress weight, and the factors of each group's energies and forces."""
         values = self.decode(point)
         factors = values[3:].reshape(2, -1) if len(values) > 3 else np.ones((2, len(self.groups)))
         return *values[:3], *factors

@@ -309,6 +309,11 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         ----------
         features : StructureFeatures or AtomFeatures
             With `values` and `species`.
+
+        Returns
+        -------
+        energies : array of shape (n_atoms,)
+        cotangents : array of shape (n_atoms, n_features)
         """
         return self.energy_model().energy_and_cotangent(features)
 
