@@ -145,6 +145,8 @@ cdef class Kernel:
                  const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop,
                  const double[:, ::1] density, const double[:, ::1] cotangents, double[:, ::1] out):
         """Fill `out` (n_pairs, 3) with Σ_k cotangents[i, k] ∂B_k(i)/∂r_ij for the centers start to stop."""
+        if out.shape[0] == 0:
+            return
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
         cdef Work work
         cdef Py_ssize_t center, batch
@@ -161,6 +163,8 @@ cdef class Kernel:
     def jacobian(self, const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
                  const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop, double[:, :, ::1] out):
         """Fill `out` (n_pairs of these centers, 3, n_features) with ∂B(i)/∂r_ij for the centers start to stop."""
+        if out.shape[0] == 0:
+            return
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
         cdef Work work
         cdef Py_ssize_t center, batch

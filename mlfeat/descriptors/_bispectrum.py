@@ -51,7 +51,8 @@ class Bispectrum(Descriptor):
     rfac0 : float, default=0.99363
         Part of the sphere that is used, in (0, 1].
     rmin0 : float, default=0.0
-        Distance that is mapped onto the pole, Å; at most half the smallest pair cutoff.
+        Distance that is mapped onto the pole, Å; at most half the smallest pair cutoff. Keep it below all distances
+        that occur: as LAMMPS' formulas have it, odd U^j change sign there, and the features jump.
     bzeroflag : bool, default=False
         Subtract the components of an isolated atom.
     switchflag : bool, default=True
@@ -273,15 +274,13 @@ class Bispectrum(Descriptor):
         """∂B_i/∂r_ij (n_block_pairs, 3, n_features) of the pairs of the centers start to stop."""
         stop = pairs.n_atoms if stop is None else stop
         compiled, arguments = self._kernel(), self._arguments(pairs)
-        out = np.empty((pairs.offsets[stop] - pairs.offsets[start], 3, self.n_features_out_))
-        if len(out):
-            run_chunks(
-                lambda a, b: compiled.jacobian(
-                    *arguments, start + a, start + b, out[pairs.offsets[start + a] - pairs.offsets[start] :]
-                ),
-                stop - start,
-                self.n_jobs,
-            )
+        base = pairs.offsets[start]
+        out = np.empty((pairs.offsets[stop] - base, 3, self.n_features_out_))
+        run_chunks(
+            lambda a, b: compiled.jacobian(*arguments, start + a, start + b, out[pairs.offsets[start + a] - base :]),
+            stop - start,
+            self.n_jobs,
+        )
         return out
 
     def get_feature_names_out(self, input_features=None):
