@@ -44,7 +44,7 @@ class _Keyed:
         return twin
 
 
-class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
+class Descriptor(_Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Base of descriptors: differentiable maps from pair vectors to features of atoms.
 
     They are transformers, from a list of ase.Atoms to a FeatureSet. With B_ik, feature k of atom i, a function of the
@@ -76,6 +76,10 @@ class Descriptor(_Keyed, TransformerMixin, BaseEstimator):
 
     _state = ("species_", "cutoff_", "n_features_out_")
     _not_in_key = ("n_jobs", "species")  # species_ tells
+
+    def __init_subclass__(cls, **kwargs):
+        kwargs["auto_wrap_output_keys"] = None  # scikit-learn would make data frames of feature sets
+        super().__init_subclass__(**kwargs)
 
     def _setup(self):
         """Check the parameters and set `cutoff_` and `n_features_out_`; `species_` is there."""

@@ -97,7 +97,7 @@ class Linear(PotentialMixin, BaseEstimator):
         rows = np.concatenate([item.rows() for item in X])
         targets = np.concatenate([np.concatenate([[t["energy"]], t["forces"].ravel(), t["stress"]]) for t in y])
         known = np.isfinite(targets) & np.isfinite(rows).all(axis=1)
-        self.coef_ = np.linalg.lstsq(rows[known], targets[known], rcond=1e-10)[0].reshape(X[0].n_species, -1)
+        self.coef_ = np.linalg.lstsq(rows[known], targets[known], rcond=1e-6)[0].reshape(X[0].n_species, -1)
         return self
 
     def energy_and_cotangent(self, features):

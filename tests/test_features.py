@@ -74,7 +74,7 @@ def test_jvp_is_the_derivative_along_every_coordinate(item):
         for x in range(3):
             direction = np.zeros((item.n_atoms, 3))
             direction[a, x] = 1
-            numerical = numerical_derivative(lambda h: features_at(item, pairs.moved(pairs.positions + h * direction)))  # noqa: B023
+            numerical = numerical_derivative(lambda h: features_at(item, pairs.moved(pairs.positions + h * direction)))
             displacements = direction[pairs.second] - direction[pairs.first]
             np.testing.assert_allclose(item.jvp(displacements), numerical, rtol=1e-7, atol=1e-8)
 
