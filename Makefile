@@ -27,6 +27,7 @@ test-slow:
 	$(PYTHON) -m pytest -m slow
 
 docs:
+	rm -rf docs/reference/generated  # pages of names that are gone would be warned of
 	$(PYTHON) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
 
 dist:
