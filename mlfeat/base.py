@@ -381,8 +381,7 @@ class FeatureStep(_Keyed, _ArrayStep, auto_wrap_output_keys=None):
 
     A FeatureSet goes in and comes out with its derivatives; an array (n_samples, n_features) comes out as an array.
     A subclass implements `apply`, `vjp` and `jvp`, all on M rows of features at once, and `_fit` if it learns
-    something. It may add ``jvp_sum(values, tangents)``, the sum (K, n_out) of `jvp` over its M rows, where that is
-    faster than summing: the rows of the design matrix are then made with it.
+    something.
     """
 
     def apply(self, values):

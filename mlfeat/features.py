@@ -69,7 +69,7 @@ class StructureFeatures:
         return f"StructureFeatures(n_atoms={self.n_atoms}, n_features={self.n_features}, group={self.group!r})"
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in {"values", "_inputs"}}
+        return {name: value for name, value in self.__dict__.items() if name != "_stages"}
 
     @property
     def n_atoms(self):
@@ -81,20 +81,18 @@ class StructureFeatures:
         """Number of features of an atom."""
         return self.values.shape[1]
 
-    @cached_property
+    @property
     def values(self):
         """Features B (n_atoms, n_features), read-only; steps are applied when first asked for."""
-        if not self.steps:
-            return self.descriptor_values
-        return _read_only(self.steps[-1].apply(self._inputs[-1]))
+        return self._stages[-1]
 
     @cached_property
-    def _inputs(self):
-        """Features that each step acts on."""
-        inputs = [self.descriptor_values]
-        for step in self.steps[:-1]:
-            inputs.append(_read_only(step.apply(inputs[-1])))
-        return inputs
+    def _stages(self):
+        """Features before, between and behind the steps."""
+        stages = [self.descriptor_values]
+        for step in self.steps:
+            stages.append(_read_only(step.apply(stages[-1])))
+        return stages
 
     def vjp(self, cotangents):
         """Pull cotangents of the features back to the pairs: g_ij = Σ_k c_ik ∂B_ik/∂r_ij.
@@ -109,7 +107,7 @@ class StructureFeatures:
         array of shape (n_pairs, 3)
             Pair gradients g.
         """
-        for step, values in zip(reversed(self.steps), reversed(self._inputs[: len(self.steps)]), strict=True):
+        for step, values in zip(reversed(self.steps), reversed(self._stages[:-1]), strict=True):
             cotangents = step.vjp(values, cotangents)
         return self.descriptor.vjp(self.pairs, np.ascontiguousarray(cotangents, dtype=float))
 
@@ -127,7 +125,7 @@ class StructureFeatures:
             Change of the features.
         """
         tangents = self.descriptor.jvp(self.pairs, np.ascontiguousarray(displacements, dtype=float))
-        return self._through(self.steps, tangents[:, None, :], slice(None))[:, 0, :]
+        return self._through_steps(tangents[:, None, :], slice(None))[:, 0, :]
 
     def jacobian(self, start=0, stop=None):
         """Derive the features of some centers with respect to the vectors to their neighbors.
@@ -144,11 +142,11 @@ class StructureFeatures:
         """
         stop = self.n_atoms if stop is None else stop
         tangents = self.descriptor.jacobian(self.pairs, start, stop)
-        return self._through(self.steps, tangents, self.pairs.first[_pair_slice(self.pairs, start, stop)])
+        return self._through_steps(tangents, self.pairs.first[self.pairs.offsets[start] : self.pairs.offsets[stop]])
 
-    def _through(self, steps, tangents, centers):
-        """Tangents (M, K, n) behind `steps`, of descriptor features (M, K, n_in) that belong to `centers`."""
-        for step, values in zip(steps, self._inputs, strict=False):
+    def _through_steps(self, tangents, centers):
+        """Push tangents (M, K, n) of the descriptor's features, those of `centers`, forward through the steps."""
+        for step, values in zip(self.steps, self._stages[:-1], strict=True):
             tangents = step.jvp(values[centers], tangents)
         return tangents
 
@@ -177,34 +175,7 @@ class StructureFeatures:
     def _rows(self):
         if not self.steps:
             return self.descriptor.rows(self.pairs, self.values)
-        if hasattr(self.steps[-1], "jvp_sum"):
-            return self._rows_by_sums()
         return assemble_rows(self.pairs, self.values, self.species, self.n_species, self.jacobian)
-
-    def _rows_by_sums(self):
-        """As `assemble_rows`, with wide features made once a row, not once a pair: the last step sums over centers."""
-        n_features = self.n_features
-        rows = energy_rows(self.values, self.species, self.n_species)
-        n_in = max(values.shape[1] for values in self._inputs)
-        for start, stop in center_blocks(np.arange(self.n_atoms + 1), n_in * (len(rows) - 1) / 3):
-            tangents = self._center_tangents(start, stop)
-            species = self.species[start:stop]
-            for s in np.unique(species):
-                centers = np.flatnonzero(species == s)
-                part = self._through(self.steps[:-1], tangents[centers], start + centers)
-                part = self.steps[-1].jvp_sum(self._inputs[-1][start + centers], part)
-                rows[1:, s * n_features : (s + 1) * n_features] += part
-        return without_stress(rows, self.pairs)
-
-    def _center_tangents(self, start, stop):
-        """Force and stress rows of each center's descriptor features, (stop - start, 3 n_atoms + 6, n)."""
-        pairs = self.pairs
-        jacobian = np.ascontiguousarray(self.descriptor.jacobian(pairs, start, stop))
-        tangents = np.zeros((stop - start, 3 * self.n_atoms + 6, jacobian.shape[2]))
-        _pairs.scatter_tangents(
-            jacobian, pairs.offsets[start], start, pairs.first, pairs.second, pairs.vectors, 1 / pairs.volume, tangents
-        )
-        return tangents
 
     def then(self, step, step_key=None):
         """Append a step.
@@ -330,54 +301,14 @@ def assemble_rows(pairs, values, species, n_species, jacobian):
     array of shape (1 + 3 n_atoms + 6, n_species * n_features)
         Energy, force and stress rows.
     """
-    rows = energy_rows(values, species, n_species)
-    species = np.ascontiguousarray(species, dtype=np.intp)
-    fixed = pairs.first, pairs.second, species, pairs.vectors, 1 / pairs.volume, rows
-    for start, stop in center_blocks(pairs.offsets, values.shape[1]):
-        _pairs.scatter_rows(np.ascontiguousarray(jacobian(start, stop)), pairs.offsets[start], *fixed)
-    return without_stress(rows, pairs)
-
-
-def energy_rows(values, species, n_species):
-    """Make design-matrix rows with the energy filled in, and zeros below.
-
-    Parameters
-    ----------
-    values : array of shape (n_atoms, n_features)
-        Features of a structure.
-    species : intp array of shape (n_atoms,)
-        Each atom's place in the list of species.
-    n_species : int
-        Length of that list.
-
-    Returns
-    -------
-    array of shape (1 + 3 n_atoms + 6, n_species * n_features)
-        Row 0 is the sum of the features over the centers of each species.
-    """
     n_atoms, n_features = values.shape
     rows = np.zeros((1 + 3 * n_atoms + 6, n_species * n_features))
     for s in range(n_species):
         rows[0, s * n_features : (s + 1) * n_features] = values[species == s].sum(axis=0)
-    return rows
-
-
-def without_stress(rows, pairs):
-    """Mark the stress rows as missing if the structure has no volume.
-
-    Parameters
-    ----------
-    rows : array of shape (1 + 3 n_atoms + 6, n_columns)
-        Changed in place.
-    pairs : NeighborPairs
-        The structure.
-
-    Returns
-    -------
-    array
-        The `rows`.
-    """
-    if math.isnan(pairs.volume):  # without neighbors they are zero, not NaN, as yet
+    fixed = pairs.first, pairs.second, species, pairs.vectors, 1 / pairs.volume, rows
+    for start, stop in center_blocks(pairs.offsets, n_features):
+        _pairs.scatter_rows(np.ascontiguousarray(jacobian(start, stop)), pairs.offsets[start], *fixed)
+    if math.isnan(pairs.volume):  # without pairs it is still zero
         rows[-6:] = math.nan
     return rows
 
@@ -407,10 +338,6 @@ def center_blocks(offsets, n_features, limit=BLOCK_BYTES):
         stop = max(start + BLOCK_ALIGN, stop - stop % BLOCK_ALIGN)
         yield start, min(stop, n_atoms)
         start = stop
-
-
-def _pair_slice(pairs, start, stop):
-    return slice(int(pairs.offsets[start]), int(pairs.offsets[stop]))
 
 
 def _read_only(array):

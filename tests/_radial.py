@@ -76,14 +76,6 @@ class Cubic(FeatureStep):
         return np.array([*names, *(f"{name}^3" for name in names)], dtype=object)
 
 
-class SummingCubic(Cubic):
-    """The same, with a sum over centers of its own."""
-
-    def jvp_sum(self, values, tangents):
-        slope = 3 * self._b(values) ** 2
-        return np.hstack([tangents.sum(axis=0), np.einsum("mf,mkf->kf", slope, tangents)])
-
-
 class Linear(PotentialMixin, BaseEstimator):
     """Least squares on all rows."""
 

@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-from _radial import Cubic, Linear, Radial, SummingCubic, every_kind, metals
+from _radial import Cubic, Linear, Radial, every_kind, metals
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -321,7 +321,7 @@ def test_groups_are_not_cached(structures):
 
 
 def test_a_search_behind_the_descriptor_computes_each_structure_once(structures, y, calls):
-    model = make_pipeline(Radial(species=["Au", "Cu"]), SummingCubic(), Linear())
+    model = make_pipeline(Radial(species=["Au", "Cu"]), Cubic(), Linear())
     GridSearchCV(model, {"linear__baseline": [None, EMT()]}, cv=3, error_score="raise").fit(structures, y)
     assert calls["values"] == len(structures)
 
@@ -349,7 +349,7 @@ def test_threads_of_joblib_share_the_cache(structures, y, calls):
 # steps
 
 
-@parametrize_with_checks([Cubic(), SummingCubic(0.5)])
+@parametrize_with_checks([Cubic(), Cubic(0.5)])
 def test_steps_pass_scikit_learns_checks(estimator, check):
     check(estimator)
 

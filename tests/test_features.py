@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
-from _radial import Cubic, Linear, Radial, SummingCubic, every_kind, metals
+from _radial import Cubic, Linear, Radial, every_kind, metals
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -17,8 +17,6 @@ STEPS = {
     "no step": (),
     "one step": (Cubic(),),
     "two steps": (Cubic(0.1), Cubic(-0.2)),
-    "a step that sums": (SummingCubic(),),
-    "a step, and one that sums": (Cubic(), SummingCubic(0.1)),
 }
 STRUCTURES = every_kind()
 
@@ -120,15 +118,6 @@ def test_rows_do_not_depend_on_blocks(item, monkeypatch):
     monkeypatch.setattr(mlfeat.features, "BLOCK_ALIGN", 1)
     monkeypatch.setattr(mlfeat.features.center_blocks, "__defaults__", (1,))
     np.testing.assert_allclose(item._rows(), rows, rtol=1e-12, atol=1e-12)
-
-
-def test_a_step_that_sums_gives_the_same_rows():
-    structures = list(STRUCTURES.values())
-    plain, summing = (
-        make_pipeline(Radial(), Cubic(), step).fit_transform(structures) for step in (Cubic(), SummingCubic())
-    )
-    for a, b in zip(plain, summing, strict=True):
-        np.testing.assert_allclose(a.rows(), b.rows(), rtol=1e-11, atol=1e-11)
 
 
 def test_pickled_features_are_the_same(item):

@@ -196,35 +196,3 @@ def scatter_rows(
                 per_volume,
                 n_features,
             )
-
-
-def scatter_tangents(
-    const double[:, :, ::1] jacobian,
-    Py_ssize_t start,
-    Py_ssize_t first_center,
-    const int[::1] first,
-    const int[::1] second,
-    const double[:, ::1] vectors,
-    double per_volume,
-    double[:, :, ::1] tangents,
-):
-    """As `scatter_rows`, but apart for each center: `tangents` is (n_centers, 3N + 6, F), from `first_center` on."""
-    cdef Py_ssize_t n_features = jacobian.shape[2], n_atoms = (tangents.shape[1] - 6) // 3
-    cdef Py_ssize_t b, p, i
-    if n_features == 0:
-        return
-    with nogil:
-        for b in range(jacobian.shape[0]):
-            p = start + b
-            i = first[p]
-            add_pair(
-                &tangents[i - first_center, 0, 0],
-                n_features,
-                n_atoms,
-                i,
-                second[p],
-                &jacobian[b, 0, 0],
-                &vectors[p, 0],
-                per_volume,
-                n_features,
-            )
