@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
 from sklearn.utils.metaestimators import available_if
 
-from mlfeat.base import PotentialMixin, check_features
+from mlfeat.base import PotentialMixin
+from mlfeat.base._potential import check_features
 from mlfeat.potentials import _uncertainty
 from mlfeat.potentials._blocks import GramBlocks, TriangularBlocks
 from mlfeat.potentials._energy import LinearEnergy
