@@ -34,8 +34,8 @@ class PotentialCalculator(Calculator):
         search over one.
     skin : float, default=0.5
         The neighbor list reaches this much (Å) beyond the cutoff. It is built anew only when an
-        atom has moved more than half of it, or when the cell, the periodicity or the elements
-        changed. Results do not depend on it.
+        atom has moved more than half of it (less under strain: with the cell, the list is strained
+        too), or when the periodicity or the elements changed. Results do not depend on it.
     n_threads : int or None, default=None
         Threads of the descriptor's kernels, as scikit-learn understands ``n_jobs``; None leaves it
         to the descriptor's own ``n_jobs``. Results are bit-equal for any number.
@@ -201,9 +201,9 @@ class PotentialCalculator(Calculator):
     def _pairs(self, atoms):
         """Neighbor list at the atoms' positions: the last one moved along, if it still holds."""
         built = self._built
-        if built is not None and _same_but_moved(built, atoms):
-            if built.max_displacement(atoms.positions) <= 0.5 * self.skin:  # false if it is NaN
-                return built.moved(atoms.positions)
+        if built is not None and _same_atoms(built, atoms):
+            if built.covers(atoms.positions, atoms.cell.array, self._descriptor.cutoff_):
+                return built.moved(atoms.positions, atoms.cell.array)
         self._built = None
         self._species = self._descriptor.species_index(atoms.numbers)
         self._built = NeighborPairs.from_atoms(atoms, self._descriptor.cutoff_ + self.skin)
@@ -211,9 +211,5 @@ class PotentialCalculator(Calculator):
         return self._built
 
 
-def _same_but_moved(pairs, atoms):
-    return (
-        np.array_equal(pairs.numbers, atoms.numbers)
-        and np.array_equal(pairs.cell, atoms.cell.array)
-        and np.array_equal(pairs.pbc, atoms.pbc)
-    )
+def _same_atoms(pairs, atoms):
+    return np.array_equal(pairs.numbers, atoms.numbers) and np.array_equal(pairs.pbc, atoms.pbc)

@@ -129,21 +129,22 @@ class NeighborPairs:
         _check_distances(pairs, index)
         return pairs
 
-    def moved(self, positions):
-        """Move the atoms and keep the pairs.
+    def moved(self, positions, cell=None):
+        """Move the atoms, and the cell, and keep the pairs.
 
-        The result is a neighbor list of radius c as long as no atom has moved more than (cutoff - c) / 2 from where the
-        list was built.
+        The result is a neighbor list of radius c as long as ``covers(positions, cell, c)``.
 
         Parameters
         ----------
         positions : array of shape (n_atoms, 3)
             New positions, Å, continuous with the old ones: not wrapped back into the cell.
+        cell : array of shape (3, 3), optional
+            New lattice vectors, Å; the old ones if not given.
 
         Returns
         -------
         NeighborPairs
-            With the same topology and cell, and new vectors.
+            With the same topology, and new vectors.
         """
         positions = np.array(positions, dtype=float, order="C")
         if positions.shape != self.positions.shape:
@@ -155,8 +156,17 @@ class NeighborPairs:
         for name in _KEPT:
             put(new, name, getattr(self, name))
         put(new, "positions", positions)
-        put(new, "vectors", self._vectors(positions))
+        if cell is not None and not np.array_equal(cell, self.cell):
+            new._set_cell(np.array(cell, dtype=float, order="C"))
+        put(new, "vectors", new._vectors(positions))
         return new
+
+    def _set_cell(self, cell):
+        shift_vectors = _pairs.shift_vectors(self.shifts, cell)
+        for name, array in (("cell", cell), ("shift_vectors", shift_vectors)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "volume", _volume(cell))
 
     def _vectors(self, positions):
         vectors = np.empty((len(self.first), 3))
@@ -251,6 +261,36 @@ class NeighborPairs:
         if positions.shape != self.positions.shape:
             raise ValueError(f"positions of shape {positions.shape} for a list of {self.n_atoms} atoms")
         return math.sqrt(_pairs.max_squared_displacement(positions, self.positions))
+
+    def covers(self, positions, cell, cutoff):
+        r"""Whether the list still has all pairs within a distance, after atoms and cell moved.
+
+        With the strain F that takes the old cell to the new one, and d the largest distance of an atom from where F
+        would take it, a pair that is not in the list was farther than its radius R and is now farther than
+        :math:`\sigma_{min}(F) R - 2 d`.
+
+        Parameters
+        ----------
+        positions : array of shape (n_atoms, 3)
+            New positions, Å.
+        cell : array of shape (3, 3)
+            New lattice vectors, Å.
+        cutoff : float
+            The distance, Å.
+
+        Returns
+        -------
+        bool
+            False also if it cannot be told: positions are NaN, or the cell changed and has no three vectors.
+        """
+        if np.array_equal(cell, self.cell):
+            return self.cutoff - 2 * self.max_displacement(positions) >= cutoff
+        if math.isnan(self.volume):
+            return False
+        strain = np.linalg.solve(self.cell, cell)
+        reach = self.cutoff * np.linalg.svd(strain, compute_uv=False)[-1]
+        displacement = np.linalg.norm(positions - self.positions @ strain, axis=1).max()
+        return bool(reach - 2 * displacement >= cutoff)
 
     def to_atoms(self):
         """Make the structure anew.

@@ -174,7 +174,7 @@ def test_other_changes_give_what_a_new_calculator_gives(change, model, atoms):
     calculator = PotentialCalculator(model)
     results(calculator, atoms)
     if change == "cell":
-        atoms.set_cell(atoms.cell * 1.01)
+        atoms.set_cell(atoms.cell * 0.85, scale_atoms=True)  # more than the skin allows for
     elif change == "pbc":
         atoms.pbc = (True, False, True)
     elif change == "numbers":
@@ -186,6 +186,19 @@ def test_other_changes_give_what_a_new_calculator_gives(change, model, atoms):
     found, n_builds = results(calculator, atoms), calculator.n_list_builds
     assert n_builds == 2
     assert_same(found, results(PotentialCalculator(model), atoms), rtol=1e-10, atol=1e-10)
+
+
+def test_a_small_strain_keeps_the_list(model, atoms):
+    calculator = PotentialCalculator(model)
+    results(calculator, atoms)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        strained = atoms.copy()
+        strained.set_cell(atoms.cell @ (np.eye(3) + rng.uniform(-0.01, 0.01, (3, 3))), scale_atoms=True)
+        strained.positions += rng.uniform(-0.03, 0.03, strained.positions.shape)
+        expected = results(PotentialCalculator(model), strained)
+        assert_same(results(calculator, strained), expected, rtol=1e-10, atol=1e-10)
+    assert calculator.n_list_builds == 1
 
 
 def test_one_calculator_serves_structures_of_different_size(model):

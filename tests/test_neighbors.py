@@ -184,6 +184,30 @@ def test_moved_shares_topology_and_leaves_the_original_alone():
     assert moved.volume == pairs.volume
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_list_that_covers_a_strain_has_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    atoms = Atoms("Mo4", rng.uniform(0, 4, (4, 3)), cell=4 * np.eye(3) + rng.uniform(-1, 1, (3, 3)), pbc=True)
+    built = NeighborPairs.from_atoms(atoms, 5.0)
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell @ (np.eye(3) + rng.uniform(-0.05, 0.05, (3, 3))), scale_atoms=True)
+    moved.positions += rng.uniform(-0.05, 0.05, (4, 3))
+    covered = [c for c in np.linspace(3.0, 5.0, 41) if built.covers(moved.positions, moved.cell.array, c)]
+    assert covered
+    after = built.moved(moved.positions, moved.cell.array)
+    fresh = NeighborPairs.from_atoms(moved, covered[-1])
+    assert after.volume == pytest.approx(fresh.volume, rel=1e-14)
+    within = np.sort(after.distances[after.distances < covered[-1]])
+    np.testing.assert_allclose(within, np.sort(fresh.distances), rtol=1e-12)
+
+
+def test_a_changed_cell_without_volume_is_not_covered():
+    atoms = Atoms("Mo2", [[0, 0, 0], [2, 0, 0]], cell=[3, 3, 0], pbc=(True, True, False))
+    built = NeighborPairs.from_atoms(atoms, 5.0)
+    assert built.covers(atoms.positions, atoms.cell.array, 5.0)
+    assert not built.covers(atoms.positions, 1.001 * atoms.cell.array, 1.0)
+
+
 def test_max_displacement_is_the_largest_distance():
     atoms = cluster()
     pairs = NeighborPairs.from_atoms(atoms, 3.0)
