@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
 import mlfeat
+from mlfeat import Bispectrum, LinearPotential
 from mlfeat.cli import _compare, _worker, main
-from mlfeat.cli._methods import METHODS, guess_cutoff
+from mlfeat.cli._methods import METHODS, Settings, guess_cutoff
 from mlfeat.metrics import evaluate
 from mlfeat.persistence import load
 
@@ -491,6 +495,61 @@ def test_guessed_cutoff_ignores_vacuum():
     full = guess_cutoff([slab])
     slab.center(vacuum=30, axis=2)
     assert guess_cutoff([slab]) == pytest.approx(full, rel=0.05)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Settings as if published for copper, with weights of the two groups."""
+
+    def snap(element):
+        if element != "Cu":
+            raise ValueError(f"no settings for {element}")
+        potential = LinearPotential(Ridge(1e-5), group_weights={"even": 2.0, "odd": (1.0, 3.0, 1.0)})
+        return make_pipeline(Bispectrum(4.2, 4), potential)
+
+    monkeypatch.setattr(mlfeat, "presets", SimpleNamespace(snap=snap), raising=False)
+
+
+def test_published_settings_are_used_where_there_are_some(published):
+    model = METHODS["snap"].build(copper(1, 0), Settings())
+    assert (model[0].cutoff, model[0].twojmax) == (4.2, 4)
+    assert model[-1].group_weights["even"] == 2.0
+    model = METHODS["snap"].build([bulk("Al")], Settings())
+    assert model[0].twojmax == 6
+    model = METHODS["snap"].build(copper(1, 0), Settings(presets=False))
+    assert model[-1].group_weights is None
+
+
+def test_settings_of_the_user_replace_published_ones(published):
+    model = METHODS["snap"].build(copper(1, 0), Settings(cutoff=5.0))
+    assert (model[0].cutoff, model[0].twojmax) == (5.0, 4)
+    assert model[-1].group_weights is None  # they were found for another cutoff
+    model = METHODS["snap"].build(copper(1, 0), Settings(weights={"force_weight": 0.5}, alpha=3.0))
+    assert model[-1].get_params()["force_weight"] == 0.5
+    assert model[-1].regressor.alpha == 3.0
+    assert model[-1].group_weights is None
+
+
+def test_weights_are_searched_for_only_where_they_are_not_known(published, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("a search began")
+
+    monkeypatch.setattr("mlfeat.cli._methods.search_weights", never)
+    structures = copper(12, 0)
+    targets = mlfeat.make_targets(structures)
+    method = METHODS["snap"]
+    for settings in (Settings(), Settings(weights={"force_weight": 0.5}), Settings(cutoff=4.0, trials=0)):
+        method.fit(method.build(structures, settings), structures, targets, settings)
+    for settings in (Settings(cutoff=4.0), Settings(presets=False)):
+        with pytest.raises(AssertionError, match="a search began"):
+            method.fit(method.build(structures, settings), structures, targets, settings)
+
+
+def test_several_species_get_weights_that_tell_them_apart():
+    alloy = bulk("NiAl", "cesiumchloride", a=2.9)
+    model = METHODS["qsnap"].build([alloy], Settings())
+    assert tuple(model[0].species) == ("Al", "Ni")
+    assert model[0].weights == [1.0, 0.5]
 
 
 def test_every_method_has_a_label_and_says_what_it_is():

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import mlfeat
 from mlfeat.cli import _options as options
-from mlfeat.cli._data import add_data_options, as_data, check_species, load_data, species_of
+from mlfeat.cli._data import add_data_options, as_data, check_species, load_data
 from mlfeat.cli._errors import UsageError, bad_input
 from mlfeat.cli._measure import MEMORY_METHOD, TIMING_METHOD
-from mlfeat.cli._methods import METHODS
+from mlfeat.cli._methods import METHODS, species_of
 from mlfeat.cli._report import Column, error_columns, format_table, write_figure, write_json
 from mlfeat.cli._train import checked_model
 from mlfeat.cli._worker import train_in_child
@@ -113,7 +113,7 @@ def run(args):
     with bad_input(args.out):
         args.out.mkdir(parents=True, exist_ok=True)
     report = _Report(args, train, test)
-    print(f"train: {_told(train)}\ntest:  {_told(test)}")
+    print(f"train: {_told(train)}\ntest:  {_told(test)}", flush=True)
     try:
         for name in args.methods:
             path = args.out / f"{name}.mlfeat"
@@ -191,17 +191,18 @@ class _Report:
         result = {"method": name, "label": METHODS[name].label} | result
         predictions = result.pop("predictions", None)
         self.results.append(result)
-        if result["status"] != "ok":
-            print(f"mlfeat: error: {result['label']}: {result['error']}", file=sys.stderr)
-        else:
-            title = f"{result['label']}, test set"
-            figure = self.folder / f"parity-{name}.png"
-            write_figure(figure, parity_plot, self.test.targets, predictions, self.test.n_atoms, title=title)
-        fitted = [result for result in self.results if result["status"] == "ok"]
-        if fitted:
-            points = [result | result["test"] for result in fitted]
-            write_figure(self.folder / "pareto.png", pareto_plot, points, title="Test error against cost")
         write_json(self.folder / "results.json", self.head | {"methods": self.results})
+        if result["status"] == "ok":
+            self._draw(name, predictions)
+        else:
+            print(f"mlfeat: error: {result['label']}: {result['error']}", file=sys.stderr)
+
+    def _draw(self, name, predictions):
+        values = self.test.targets, predictions, self.test.n_atoms
+        title = f"{METHODS[name].label}, test set"
+        write_figure(self.folder / f"parity-{name}.png", parity_plot, *values, title=title)
+        points = [result | result["test"] for result in self.results if result["status"] == "ok"]
+        write_figure(self.folder / "pareto.png", pareto_plot, points, title="Test error against cost")
 
     def table(self):
         return format_table(COLUMNS, self.results)

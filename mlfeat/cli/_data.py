@@ -119,11 +119,6 @@ def check_species(name, structures, known):
             )
 
 
-def species_of(structures):
-    """Chemical symbols of structures, sorted."""
-    return tuple(sorted(set().union(*(set(atoms.symbols) for atoms in structures))))
-
-
 def _use_keys(path, structures, args):
     names = ("energy", "forces", "stress")
     keys = {name: getattr(args, f"{name}_key", None) for name in names}

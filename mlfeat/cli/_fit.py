@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mlfeat.cli import _options as options
-from mlfeat.cli._data import add_data_options, check_species, load_data, species_of
+from mlfeat.cli._data import add_data_options, check_species, load_data
 from mlfeat.cli._errors import UsageError
-from mlfeat.cli._methods import METHODS
+from mlfeat.cli._methods import METHODS, species_of
 from mlfeat.cli._report import Column, error_columns, format_table
 from mlfeat.cli._train import checked_model, train_model
 

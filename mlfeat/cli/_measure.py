@@ -14,8 +14,9 @@ MEMORY_METHOD = (
     "data included (VmHWM on Linux, else ru_maxrss)"
 )
 TIMING_METHOD = (
-    "median over steps of energy, forces and stress of a crystal whose atoms move by less than "
-    "half of the neighbor list's skin, so without building the list, one thread"
+    "energy, forces and stress of a crystal whose atoms move by less than half of the neighbor "
+    "list's skin, so without building the list; the fastest of many steps, which other programs "
+    "disturb least"
 )
 _AMPLITUDE = 0.1  # Å a component; the displacement stays below half of the skin of 0.5 Å
 
@@ -53,8 +54,8 @@ def microseconds_per_atom(model, atoms, *, n_threads=1, seconds=1.0, min_steps=3
     Returns
     -------
     dict
-        ``atoms``, ``steps``, ``us_per_atom`` (median over the steps) and ``us_per_atom_first``
-        (the first evaluation, which builds the neighbor list).
+        ``atoms``, ``steps``, ``us_per_atom`` (of the fastest step), ``us_per_atom_median`` and
+        ``us_per_atom_first`` (of the first evaluation, which builds the neighbor list).
     """
     rng = np.random.default_rng(0)
     atoms = atoms.copy()
@@ -73,7 +74,8 @@ def microseconds_per_atom(model, atoms, *, n_threads=1, seconds=1.0, min_steps=3
     return {
         "atoms": len(atoms),
         "steps": len(times) - 1,
-        "us_per_atom": scale * statistics.median(times[1:]),
+        "us_per_atom": scale * min(times[1:]),
+        "us_per_atom_median": scale * statistics.median(times[1:]),
         "us_per_atom_first": scale * times[0],
     }
 

@@ -49,7 +49,7 @@ class Method:
 
 def snap(structures, settings, *steps, preset="snap"):
     """Bispectrum, steps and linear potential; settings as published for the element, or from the data."""
-    species = sorted(set().union(*(set(atoms.symbols) for atoms in structures)))
+    species = species_of(structures)
     model = _published(preset, species) if settings.presets else None
     if model is None:
         # Neighbors of different species need different weights to be told apart.
@@ -70,7 +70,7 @@ def _published(preset, species):
         from mlfeat import presets
 
         return getattr(presets, preset)(*species) if len(species) == 1 else None
-    except (ValueError, ImportError):
+    except (ImportError, KeyError, ValueError):
         return None
 
 
@@ -90,7 +90,7 @@ def _with_settings(model, settings):
 def fit_linear(model, structures, targets, settings):
     """Fit a model that ends in a LinearPotential; search its weights unless they are known for the data's groups."""
     groups = set(get_groups(structures))
-    n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(model[0].species)
+    n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(species_of(structures))
     n_folds = 5 if n_features < 200 else 3
     # A few seconds of trials. Those of large models take long, so there are few.
     n_trials = int(np.clip(30_000 / n_features, 20, 1000)) if settings.trials is None else settings.trials
@@ -100,9 +100,11 @@ def fit_linear(model, structures, targets, settings):
         structures = [_ungrouped(atoms) for atoms in structures]  # sums for each group would fill the memory
     if known or settings.weights or n_trials == 0 or n_bytes[1] > _MAX_BYTES or len(structures) < 2 * n_folds:
         return model.fit(structures, targets)
-    fixed = {} if settings.alpha is None else {"alpha": (settings.alpha, settings.alpha)}
+    # With hundreds of features a smaller penalty leaves singular equations, which take long and gain nothing.
+    alpha = (1e-6, 10.0) if n_features > 200 else (1e-10, 1.0)
+    alpha = alpha if settings.alpha is None else (settings.alpha, settings.alpha)
     options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.jobs, "verbose": True}
-    return search_weights(model, structures, targets, **options, **fixed).best_estimator_
+    return search_weights(model, structures, targets, alpha=alpha, **options).best_estimator_
 
 
 def _ungrouped(atoms):
@@ -115,6 +117,11 @@ METHODS = {
     "snap": Method("SNAP", "linear in the bispectrum components", snap, fit_linear),
     "qsnap": Method("qSNAP", "linear in the components and their products", qsnap, fit_linear),
 }
+
+
+def species_of(structures):
+    """Chemical symbols of structures, sorted."""
+    return tuple(sorted(set().union(*(set(atoms.symbols) for atoms in structures))))
 
 
 def guess_cutoff(structures):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mlfeat.base import predict_targets, split_model
@@ -51,7 +52,8 @@ def train_model(name, settings, train, test, path, *, cost=False):
         model = checked_model(name, settings, train)
         result["memory_before_fit_bytes"] = memory(peak=False)
         start = time.perf_counter()
-        model = METHODS[name].fit(model, train.structures, train.targets, settings)
+        with threadpool_limits(settings.jobs):
+            model = METHODS[name].fit(model, train.structures, train.targets, settings)
         result["fit_seconds"] = time.perf_counter() - start
         result["peak_memory_bytes"] = memory()
         save(model, path)
@@ -61,6 +63,8 @@ def train_model(name, settings, train, test, path, *, cost=False):
         for key, data in (("train", train), ("test", test)):
             if data is not None:
                 predictions = predict_targets(model, data.structures)
+                if not np.isfinite(predictions["energy"]).all():
+                    raise ValueError(f"energies that are not finite, predicted for {data.name}")
                 result[key] = data.errors(predictions)
         result["predictions"] = predictions
         if cost:
