@@ -2,7 +2,7 @@
 
 from mlfeat import datasets, io, metrics, model_selection
 from mlfeat._cache import clear_cache, set_cache_limit
-from mlfeat.base import predict_targets
+from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import Bispectrum
 from mlfeat.persistence import load, save
@@ -15,12 +15,14 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ZBL",
     "Bispectrum",
+    "ExtrapolationWarning",
     "FeatureScaler",
     "LinearPotential",
     "PotentialCalculator",
     "QuadraticExpansion",
     "clear_cache",
     "datasets",
+    "extrapolation_grades",
     "get_groups",
     "io",
     "load",

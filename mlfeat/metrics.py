@@ -9,7 +9,7 @@ import math
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from mlfeat.base import PotentialMixin, predict_targets
+from mlfeat.base import PotentialMixin, predict_targets, warn_of_extrapolation
 from mlfeat.features import StructureFeatures
 from mlfeat.targets import as_targets, empty_targets, make_targets
 
@@ -44,8 +44,19 @@ def evaluate(model, structures, targets=None):
     dict of str to float
         ``energy_rmse``, ``energy_mae`` (eV/atom), ``force_rmse``, ``force_mae`` (eV/Å),
         ``stress_rmse``, ``stress_mae`` (eV/Å³); NaN where there is nothing to compare.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        If structures have atoms unlike all that the model was fitted to; it names them.
     """
     targets = make_targets(structures) if targets is None else targets
+    if _is_potential(getattr(model, "best_estimator_", model)):
+        warn_of_extrapolation(model, structures)
+    return _summary(model, structures, targets)
+
+
+def _summary(model, structures, targets):
     errors = _errors(model, structures, targets)
     return {
         f"{kind}_{name}": measure(values) if values.size else math.nan
@@ -74,7 +85,7 @@ def neg_errors(estimator, X, y):
     dict of str to float
         The scores; larger is better.
     """
-    errors = evaluate(estimator, X, y)
+    errors = _summary(estimator, X, y)
     return {f"neg_{name}": -error for name, error in errors.items() if not math.isnan(error)}
 
 
@@ -156,12 +167,17 @@ def _n_atoms(structure):
     return structure.n_atoms if isinstance(structure, StructureFeatures) else len(structure)
 
 
+def _is_potential(model):
+    """Whether it is a Pipeline that ends in a potential."""
+    return isinstance(model, Pipeline) and isinstance(model.steps[-1][1], PotentialMixin)
+
+
 def _predict(model, structures, forces):
     """Predicted targets, and whether there are forces and stresses in them."""
     model = getattr(model, "best_estimator_", model)
     if forces and isinstance(model, PotentialMixin):
         return model.predict_targets(structures), True
-    if forces and isinstance(model, Pipeline) and isinstance(model.steps[-1][1], PotentialMixin):
+    if forces and _is_potential(model):
         return predict_targets(model, structures), True
     targets = empty_targets(len(structures))
     targets["energy"] = model.predict(structures)

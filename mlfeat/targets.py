@@ -1,5 +1,6 @@
 """Targets: energies, forces and stresses of structures, one row a structure."""
 
+import copy
 import math
 
 import numpy as np
@@ -158,7 +159,7 @@ def baseline_targets(baseline, pairs):
         Stress, eV/Å³; NaN if the calculator or the structure has none.
     """
     atoms = pairs.to_atoms()
-    atoms.calc = baseline
+    atoms.calc = copy.deepcopy(baseline)  # what a calculation leaves behind must not end up in the model
     stress = _calculated(atoms, "stress")
     stress = np.full(6, math.nan) if stress is None else np.array(stress, dtype=float)
     return float(atoms.get_potential_energy()), np.array(atoms.get_forces(), dtype=float), stress

@@ -1,8 +1,24 @@
 """The contracts: what a descriptor, a step between, and a potential promise."""
 
 from mlfeat.base._descriptor import Descriptor
-from mlfeat.base._model import predict_targets, split_model
+from mlfeat.base._model import (
+    ExtrapolationWarning,
+    extrapolation_grades,
+    predict_targets,
+    split_model,
+    warn_of_extrapolation,
+)
 from mlfeat.base._potential import PotentialMixin
 from mlfeat.base._step import Composed, FeatureStep
 
-__all__ = ["Composed", "Descriptor", "FeatureStep", "PotentialMixin", "predict_targets", "split_model"]
+__all__ = [
+    "Composed",
+    "Descriptor",
+    "ExtrapolationWarning",
+    "FeatureStep",
+    "PotentialMixin",
+    "extrapolation_grades",
+    "predict_targets",
+    "split_model",
+    "warn_of_extrapolation",
+]

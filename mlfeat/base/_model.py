@@ -1,5 +1,8 @@
 """A model: descriptor, steps and potential in a Pipeline."""
 
+import warnings
+
+import numpy as np
 from sklearn.pipeline import Pipeline
 
 from mlfeat.base._descriptor import Descriptor
@@ -64,8 +67,59 @@ def predict_targets(model, structures):
     structured array of shape (n_structures,)
         As from :func:`mlfeat.make_targets`; stresses are NaN where there is no volume.
     """
+    features, potential = _features(model, structures)
+    return potential.predict_targets(features)
+
+
+def extrapolation_grades(model, structures):
+    """How far structures are from those that a model was fitted to.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted, as for `predict_targets`.
+    structures : list of ase.Atoms
+        Structures.
+
+    Returns
+    -------
+    array of shape (n_structures,)
+        The largest grade among each structure's atoms, above one where the model extrapolates; NaN if the potential
+        has no `extrapolation_grade`, as models read from LAMMPS' files.
+    """
+    features, potential = _features(model, structures)
+    if not hasattr(potential, "extrapolation_grade"):
+        return np.full(len(structures), np.nan)
+    return np.array([potential.extrapolation_grade(item).max() for item in features])
+
+
+def warn_of_extrapolation(model, structures, stacklevel=2):
+    """Warn of structures that the model extrapolates to, by index, name and grade."""
+    grades = extrapolation_grades(model, structures)
+    far = np.flatnonzero(grades > 1)
+    if len(far):
+        listed = "; ".join(f"{k} ({_name(structures[k])}, grade {grades[k]:.3g})" for k in far[:5])
+        rest = f"; and {len(far) - 5} more" if len(far) > 5 else ""
+        warnings.warn(
+            f"the model extrapolates to structure {listed}{rest}: they have atoms unlike all that it was fitted to; "
+            "add such structures to the training data",
+            ExtrapolationWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+class ExtrapolationWarning(UserWarning):
+    """A structure is unlike those that the model was fitted to."""
+
+
+def _features(model, structures):
     descriptor, steps, potential = split_model(model)
     features = descriptor.transform(structures)
     for step in steps:
         features = step.transform(features)
-    return potential.predict_targets(features)
+    return features, potential
+
+
+def _name(atoms):
+    labels = (str(atoms.info[key]) for key in ("name", "uid", "description", "group") if atoms.info.get(key))
+    return next(labels, atoms.get_chemical_formula())

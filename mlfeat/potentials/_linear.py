@@ -174,6 +174,8 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         """
         if self.solver not in BLOCKS:
             raise ValueError(f"solver={self.solver!r} keeps no sums to add to: partial_fit needs solver='gram' or 'qr'")
+        if hasattr(self, "coef_") and not hasattr(self, "gram_"):
+            raise ValueError("this model has coefficients but no sums to add to (files do not keep them): fit it again")
         rows, _ = self._start(X, y, sample_weight, again=hasattr(self, "gram_"))
         return self._add(rows, X)
 
