@@ -27,5 +27,10 @@ def bad_input(*where):
 
 
 def show_warning(message, category, filename, lineno, file=None, line=None):
-    """A warning on one line of stderr; stands in for `warnings.showwarning`."""
-    print(f"mlfeat: warning: {one_line(message)}", file=sys.stderr)
+    """Stands in for `warnings.showwarning`."""
+    tell(message)
+
+
+def tell(warning):
+    """A warning on one line of stderr."""
+    print(f"mlfeat: warning: {one_line(warning)}", file=sys.stderr)

@@ -6,10 +6,10 @@ import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from mlfeat.base import predict_targets, split_model
+from mlfeat.base import extrapolation_grades, predict_targets, split_model
 from mlfeat.cli import _options as options
 from mlfeat.cli._data import add_data_options, as_data, check_species, read_structures
-from mlfeat.cli._errors import UsageError
+from mlfeat.cli._errors import UsageError, tell
 from mlfeat.cli._models import add_model_options, read_model
 from mlfeat.cli._report import (
     Column,
@@ -52,7 +52,8 @@ def add_parser(subparsers):
         type=Path,
         metavar="FILE",
         help="write the structures with predicted energies, forces and stresses as extended XYZ; "
-        "the reference values go along as ref_energy, ref_forces and ref_stress",
+        "the reference values go along as ref_energy, ref_forces and ref_stress, and how far the model "
+        "extrapolates (above 1) as extrapolation_grade",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a parity plot (png, pdf, svg)")
     options.add_jobs_option(parser)
@@ -68,8 +69,10 @@ def run(args):
     model.set_params(**{f"{model.steps[0][0]}__n_jobs": args.jobs})
     check_species(args.data, structures, split_model(model)[0].species_)
     predictions = predict_targets(model, structures)
+    grades = extrapolation_grades(model, structures)
+    _tell_extrapolation(args.data, grades)
     if args.predictions is not None:
-        write_predictions(args.predictions, structures, predictions, data)
+        write_predictions(args.predictions, structures, predictions, data, grades)
     if data is None:
         return
     rows = error_rows(data, predictions)
@@ -125,7 +128,17 @@ def error_rows(data, predictions):
     ]
 
 
-def write_predictions(path, structures, predictions, data):
+def _tell_extrapolation(name, grades):
+    far = np.flatnonzero(grades > 1)
+    if len(far):
+        worst = int(np.nanargmax(grades))
+        tell(
+            f"{name}: the model extrapolates to {len(far)} of {len(grades)} structures, most in structure {worst} "
+            f"(grade {grades[worst]:.3g}): they have atoms unlike all that it was fitted to"
+        )
+
+
+def write_predictions(path, structures, predictions, data, grades):
     """Extended XYZ with predictions as the quantities, references beside them."""
     images = []
     for index, (atoms, row) in enumerate(zip(structures, predictions, strict=True)):
@@ -137,6 +150,8 @@ def write_predictions(path, structures, predictions, data):
         for store in (image.info, image.arrays):
             for name in ("energy", "forces", "stress"):
                 store.pop(name, None)
+        if np.isfinite(grades[index]):
+            image.info["extrapolation_grade"] = float(grades[index])
         if data is not None:
             _add_references(image, data.targets[index])
         images.append(image)

@@ -12,11 +12,12 @@ from mlfeat.descriptors import Bispectrum
 from mlfeat.model_selection import search_weights
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.potentials import LinearPotential
-from mlfeat.preprocessing import QuadraticExpansion
+from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 from mlfeat.targets import get_groups
 
 _SAMPLE = 50  # structures that the density is estimated from
-_WEIGHTS = {"energy_weight": 1.0, "force_weight": 0.01, "stress_weight": 10.0}
+_WEIGHTS = {"energy_weight": 1.0, "force_weight": 1e-4, "stress_weight": 0.1}  # what searches often find
+_ALPHA = 1e-5, (1e-8, 0.1)  # for scaled features, and where to search
 _MAX_BYTES = 2**30  # of the sums that it keeps
 
 
@@ -55,7 +56,8 @@ def snap(structures, settings, *steps, preset="snap"):
         # Neighbors of different species need different weights to be told apart.
         weights = np.linspace(1.0, 0.5, len(species)).round(3).tolist()
         descriptor = Bispectrum(guess_cutoff(structures), 6, species=species, weights=weights)
-        model = make_pipeline(descriptor, *steps, LinearPotential(Ridge(1e-8), **_WEIGHTS))
+        potential = LinearPotential(Ridge(_ALPHA[0]), **_WEIGHTS)
+        model = make_pipeline(descriptor, FeatureScaler(), *steps, potential)
     return _with_settings(model, settings)
 
 
@@ -100,9 +102,7 @@ def fit_linear(model, structures, targets, settings):
         structures = [_ungrouped(atoms) for atoms in structures]  # sums for each group would fill the memory
     if known or settings.weights or n_trials == 0 or n_bytes[1] > _MAX_BYTES or len(structures) < 2 * n_folds:
         return model.fit(structures, targets)
-    # With hundreds of features a smaller penalty leaves singular equations, which take long and gain nothing.
-    alpha = (1e-6, 10.0) if n_features > 200 else (1e-10, 1.0)
-    alpha = alpha if settings.alpha is None else (settings.alpha, settings.alpha)
+    alpha = _ALPHA[1] if settings.alpha is None else (settings.alpha, settings.alpha)
     options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.jobs, "verbose": True}
     return search_weights(model, structures, targets, alpha=alpha, **options).best_estimator_
 
