@@ -49,6 +49,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 10**6,
 }
 
+# Warnings are part of what an example prints, the path of the file on this machine is not.
+warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
 # Sphinx Gallery shows figures with plt.show, which Agg cannot do and says so.
 warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
 

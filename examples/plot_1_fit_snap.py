@@ -33,7 +33,8 @@ model = make_pipeline(
 model.fit(train, make_targets(train))
 
 # %%
-# Errors on structures that the fit has not seen:
+# Errors on structures that the fit has not seen. One of them, from the hottest trajectory, is unlike
+# all that the model was fitted to, and a warning says so:
 from mlfeat.metrics import evaluate
 
 errors = evaluate(model, test)

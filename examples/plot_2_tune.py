@@ -59,7 +59,6 @@ fig.tight_layout()
 # %%
 # The best candidate was fitted once more to all training structures. Its errors on the test
 # set, which had no say in the choice:
-from mlfeat.metrics import evaluate
-
-errors = evaluate(search, test)
-print(f"{1000 * errors['energy_rmse']:.2f} meV/atom, {1000 * errors['force_rmse']:.1f} meV/Å")
+scores = neg_errors(search, test, make_targets(test))
+print(f"energy {-1000 * scores['neg_energy_rmse']:6.2f} meV/atom")
+print(f"forces {-1000 * scores['neg_force_rmse']:6.2f} meV/Å")

@@ -68,11 +68,13 @@ from sklearn.pipeline import make_pipeline
 
 from mlfeat import Bispectrum, LinearPotential, make_targets
 from mlfeat.datasets import make_emt_structures, split_by_group
-from mlfeat.metrics import evaluate
+from mlfeat.metrics import neg_errors
 
 train, test = split_by_group(make_emt_structures("Cu"))
 for descriptor in (Shells(n_shells=10, eta=5.0), Shells(), Bispectrum(cutoff=3.6, twojmax=6)):
-    model = make_pipeline(descriptor, LinearPotential(Ridge(1e-8), energy_weight=1e4))
-    errors = evaluate(model.fit(train, make_targets(train)), test)
+    model = make_pipeline(descriptor, LinearPotential(Ridge(1e-4), energy_weight=1e4))
+    model.fit(train, make_targets(train))
+    scores = neg_errors(model, test, make_targets(test))
     print(f"{descriptor!s:30}", end="")
-    print(f"{1000 * errors['energy_rmse']:8.2f} meV/atom {1000 * errors['force_rmse']:8.1f} meV/Å")
+    print(f"{-1000 * scores['neg_energy_rmse']:8.2f} meV/atom", end="")
+    print(f"{-1000 * scores['neg_force_rmse']:8.1f} meV/Å")
