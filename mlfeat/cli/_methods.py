@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from mlfeat.descriptors import Bispectrum
 from mlfeat.model_selection import search_weights
@@ -95,7 +96,7 @@ def fit_linear(model, structures, targets, settings):
     n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(species_of(structures))
     n_folds = 5 if n_features < 200 else 3
     # A few seconds of trials. Those of large models take long, so there are few.
-    n_trials = int(np.clip(30_000 / n_features, 20, 1000)) if settings.trials is None else settings.trials
+    n_trials = int(np.clip(100_000 / n_features, 20, 1000)) if settings.trials is None else settings.trials
     n_bytes = 8 * n_features**2 * 3 * n_folds * np.array([len(groups), 1])
     known = groups <= set(model[-1].group_weights or ())
     if not known and (settings.weights or n_bytes[0] > _MAX_BYTES):
@@ -104,7 +105,9 @@ def fit_linear(model, structures, targets, settings):
         return model.fit(structures, targets)
     alpha = _ALPHA[1] if settings.alpha is None else (settings.alpha, settings.alpha)
     options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.jobs, "verbose": True}
-    return search_weights(model, structures, targets, alpha=alpha, **options).best_estimator_
+    # Equations of some hundred unknowns gain nothing from threads, and wait long for them on a busy machine.
+    with threadpool_limits(1, "blas"):
+        return search_weights(model, structures, targets, alpha=alpha, **options).best_estimator_
 
 
 def _ungrouped(atoms):

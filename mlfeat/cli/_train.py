@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mlfeat.base import predict_targets, split_model
@@ -52,8 +51,7 @@ def train_model(name, settings, train, test, path, *, cost=False):
         model = checked_model(name, settings, train)
         result["memory_before_fit_bytes"] = memory(peak=False)
         start = time.perf_counter()
-        with threadpool_limits(settings.jobs):
-            model = METHODS[name].fit(model, train.structures, train.targets, settings)
+        model = METHODS[name].fit(model, train.structures, train.targets, settings)
         result["fit_seconds"] = time.perf_counter() - start
         result["peak_memory_bytes"] = memory()
         save(model, path)
