@@ -95,8 +95,9 @@ def fit_linear(model, structures, targets, settings):
     groups = set(get_groups(structures))
     n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(species_of(structures))
     n_folds = 5 if n_features < 200 else 3
-    # A few seconds of trials. Those of large models take long, so there are few.
-    n_trials = int(np.clip(100_000 / n_features, 20, 1000)) if settings.trials is None else settings.trials
+    n_trials = settings.trials
+    if n_trials is None:  # a few seconds of them
+        n_trials = int(np.clip(200 * (500 / n_features) ** 2, 20, 1000))
     n_bytes = 8 * n_features**2 * 3 * n_folds * np.array([len(groups), 1])
     known = groups <= set(model[-1].group_weights or ())
     if not known and (settings.weights or n_bytes[0] > _MAX_BYTES):
