@@ -1,0 +1,126 @@
+"""Unfitted SNAP and qSNAP models for Ni, Cu, Li, Mo, Si and Ge.
+
+Cutoff and 2J are the published ones. The weight of the neighbors in the bispectrum, the ridge penalty and the weights
+of forces and stresses (that of energies is 1) come from cross-validation on the training structures of Zuo et al.;
+``benchmarks/search_presets.py`` finds them again and says how. The published files have neighbor weight 1: with less,
+the central atom stands out more in the density, and the errors of Ni, Li and Mo in cross-validation fall by a fifth to
+a half. Those of Si do not, and it keeps 1.
+
+Cu has the weights of Ni and Ge those of Si, the element with the same crystal structure and kind of bond: they were not
+searched. Features are scaled before the fit, so that a penalty means the same for each element.
+"""
+
+from typing import NamedTuple
+
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from mlfeat.descriptors import Bispectrum
+from mlfeat.potentials import LinearPotential
+from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
+
+__all__ = ["qsnap", "snap"]
+
+GROUPS = ("AIMD-NVT", "Elastic", "Surface", "Vacancy")
+
+# Groups whose DFT stresses contradict their energies: those of Ni are off by 2.9 GPa everywhere (none of Cu, which was
+# not seen, are used either); the shear stresses of Li's two-atom cells are wrong.
+UNUSABLE_STRESS = {"Ni": GROUPS, "Cu": GROUPS, "Li": ("Elastic",)}
+
+
+class _Settings(NamedTuple):
+    cutoff: float  # Å
+    twojmax: int
+    neighbor_weight: float
+    alpha: float
+    force_weight: float  # as stress_weight, relative to the energies'
+    stress_weight: float
+
+
+SNAP = {
+    "Ni": _Settings(4.1, 8, 0.35, 1.0e-6, 1.1e-6, 0.0),
+    "Cu": _Settings(4.1, 8, 0.35, 1.0e-6, 1.1e-6, 0.0),
+    "Li": _Settings(5.1, 8, 0.35, 1.9e-6, 1.4e-5, 0.63),
+    "Mo": _Settings(4.6, 6, 0.25, 1.2e-5, 5.4e-6, 0.56),
+    "Si": _Settings(4.9, 8, 1.0, 5.9e-6, 1.7e-5, 2.0),
+    "Ge": _Settings(5.5, 8, 1.0, 5.9e-6, 1.7e-5, 2.0),
+}
+QSNAP = {
+    "Ni": _Settings(3.8, 6, 0.35, 1.2e-6, 9.8e-7, 0.0),
+    "Cu": _Settings(3.9, 6, 0.35, 1.2e-6, 9.8e-7, 0.0),
+    "Li": _Settings(5.1, 6, 0.35, 3.1e-5, 1.0e-4, 6.3),
+    "Mo": _Settings(5.2, 6, 0.25, 2.1e-5, 8.1e-5, 0.62),
+    "Si": _Settings(4.8, 8, 1.0, 3.7e-4, 5.6e-5, 4.7),
+    "Ge": _Settings(4.9, 6, 1.0, 3.7e-4, 5.6e-5, 4.7),
+}
+
+
+def snap(element):
+    """SNAP with the published cutoff and 2J.
+
+    Parameters
+    ----------
+    element : {"Ni", "Cu", "Li", "Mo", "Si", "Ge"}
+
+    Returns
+    -------
+    Pipeline
+        Unfitted: `Bispectrum`, `FeatureScaler`, `LinearPotential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no preset for the element.
+
+    References
+    ----------
+    Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020), Table S8.
+
+    Examples
+    --------
+    >>> from mlfeat import presets
+    >>> model = presets.snap("Mo")
+    >>> model[0].cutoff, model[0].twojmax
+    (4.6, 6)
+    """
+    return _build(SNAP, element)
+
+
+def qsnap(element):
+    """Quadratic SNAP with the published cutoff and 2J.
+
+    Parameters
+    ----------
+    element : {"Ni", "Cu", "Li", "Mo", "Si", "Ge"}
+
+    Returns
+    -------
+    Pipeline
+        Unfitted: `Bispectrum`, `FeatureScaler`, `QuadraticExpansion`, `LinearPotential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no preset for the element.
+
+    References
+    ----------
+    Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020), Table S9.
+    """
+    return _build(QSNAP, element, QuadraticExpansion())
+
+
+def _build(table, element, *steps):
+    if element not in table:
+        raise ValueError(f"no preset for {element!r}: there are {', '.join(table)}")
+    settings = table[element]
+    unusable = UNUSABLE_STRESS.get(element, ())
+    potential = LinearPotential(
+        Ridge(settings.alpha),
+        force_weight=settings.force_weight,
+        stress_weight=settings.stress_weight,
+        group_weights={group: (1.0, 1.0, 0.0 if group in unusable else 1.0) for group in GROUPS},
+        solver="gram",
+    )
+    descriptor = Bispectrum(settings.cutoff, settings.twojmax, species=(element,), weights=settings.neighbor_weight)
+    return make_pipeline(descriptor, FeatureScaler(), *steps, potential)
