@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.io import read
+from sklearn.linear_model import Ridge
 
 from mlfeat import get_groups, make_targets, presets
 from mlfeat.model_selection import search_weights
@@ -29,6 +30,7 @@ from mlfeat.model_selection import search_weights
 NEIGHBOR_WEIGHTS = (1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 TOLERANCE = 0.05  # of the objective: about what other folds change
 N_TRIALS = {"snap": 200, "qsnap": 60}
+START = {"regressor": Ridge(1e-5), "force_weight": 1e-5, "stress_weight": 1e-2}  # not what was found before
 RANGES = {"alpha": (1e-6, 1e-1), "force_weight": (1e-7, 1e-3), "stress_weight": (1e-4, 1e1), "group_factor": (1, 1)}
 
 
@@ -55,6 +57,7 @@ def search(method, element, structures):
     searches = {}
     for weight in NEIGHBOR_WEIGHTS:
         model = getattr(presets, method)(element).set_params(bispectrum__weights=weight)
+        model[-1].set_params(**START)
         found = search_weights(model, structures, targets, objective=objective, n_trials=N_TRIALS[method], **ranges)
         report(f"  w = {weight:<5}", found)
         searches[weight] = found
