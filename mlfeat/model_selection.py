@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from mlfeat._evolution import minimize
+from mlfeat._minimize import minimize
 from mlfeat._weight_search import ERRORS, CrossValidation, Space, Trials, split_folds
 from mlfeat.base import split_model
 from mlfeat.potentials import LinearPotential
@@ -72,7 +72,8 @@ def search_weights(
 
     Features and rows are computed once. Their normal equations are kept for each fold, group and kind of
     target, so that a trial costs one solution of p equations a fold: thousands of trials a minute for SNAP.
-    Trials are chosen by evolution (CMA-ES) of the logarithms of all parameters within the given ranges. The
+    Trials are chosen by SciPy, differential evolution and then Nelder and Mead's simplex, for the logarithms of
+    all parameters within the given ranges. The
     weight of the energies is one; each group has a factor for its energies and stresses, and one for its
     forces.
 

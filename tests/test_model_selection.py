@@ -9,7 +9,7 @@ from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 
-from mlfeat._evolution import minimize
+from mlfeat._minimize import minimize
 from mlfeat._weight_search import split_folds
 from mlfeat.base import predict_targets
 from mlfeat.model_selection import search_weights
@@ -203,7 +203,7 @@ def test_what_cannot_be_searched_is_refused(structures, noisy, model):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_evolution_finds_minima(n):
+def test_minima_are_found(n):
     goal, scale = np.linspace(0.1, 0.95, n), np.logspace(0, 2, n)
     calls = []
 
@@ -212,12 +212,12 @@ def test_evolution_finds_minima(n):
         return float(scale @ (x - goal) ** 2)
 
     best, value = minimize(bowl, np.full((1, n), 0.5), 1500)
-    assert len(calls) == 1500
+    assert len(calls) <= 1500
     assert value == bowl(best) < 1e-4
     assert np.min(calls) >= 0 <= 1 <= 1 + np.max(calls) <= 2
 
 
-def test_evolution_survives_infinities_and_few_trials():
+def test_infinities_and_few_trials_are_survived():
     assert minimize(lambda x: np.inf, np.full((1, 3), 0.5), 50)[1] == np.inf
     best, value = minimize(lambda x: float(x.sum()), [[0.6] * 3, [0.5] * 3, [0.1] * 3], 2)
     assert value == 1.5
