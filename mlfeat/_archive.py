@@ -53,6 +53,16 @@ def expect(condition, message):
         raise BadFile(message)
 
 
+def check_array(name, array, shape):
+    """Raise ValueError unless this is an array of finite numbers of that shape; a None in it stands for any length."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is no array of numbers")
+    if len(array.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        raise ValueError(f"{name} has the shape {array.shape}, expected {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has numbers that are not finite")
+
+
 def pack(document, arrays):
     """Bytes of a file that holds the document and the arrays; equal content gives equal bytes."""
     document = {**document, "sha256": content_hash(document, arrays)}

@@ -6,6 +6,7 @@ Loading looks classes up in a table of names, constructs them from their paramet
 fitted attributes: nothing in the file is executed, and nothing is unpickled.
 """
 
+import copy
 import inspect
 import math
 import re
@@ -13,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import mlfeat
@@ -25,6 +27,8 @@ from mlfeat._archive import (
     unpack,
     write_atomically,
 )
+from mlfeat.base import Descriptor, split_model
+from mlfeat.base._descriptor import _given_species
 
 __all__ = ["load", "register", "save"]
 
@@ -64,7 +68,9 @@ def register(cls):
 
     The class needs ``get_params`` as scikit-learn's estimators have it, and a class attribute
     ``_state``: the names of its fitted attributes (arrays, numbers, strings, None, and lists,
-    tuples and dicts of those). The program that loads the file has to register the class too.
+    tuples and dicts of those). The program that loads the file has to register the class too. A method
+    ``_check_fitted`` is called on what was loaded, if there is one: it raises ValueError where fitted
+    attributes do not go together.
 
     Parameters
     ----------
@@ -113,7 +119,8 @@ def save(model, path):
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     ValueError
-        If some part of the model is not plain data; the message names it.
+        If some part of the model is not plain data, or if its parts do not go together, as after a
+        parameter of the fitted descriptor was changed; the message names it.
 
     See Also
     --------
@@ -127,7 +134,7 @@ def save(model, path):
         "format_version": FORMAT_VERSION,
         "mlfeat_version": mlfeat.__version__,
         "units": UNITS,
-        "model": _encode(model, arrays, type(model).__name__),
+        "model": _encode_model(model, arrays),
     }
     return write_atomically(Path(path), pack(document, arrays))
 
@@ -148,8 +155,8 @@ def load(path):
     Raises
     ------
     ValueError
-        If the file is damaged, foreign, of an unknown format version, or names a class that
-        mlfeat does not know.
+        If the file is damaged, foreign, of an unknown format version, names a class that mlfeat does
+        not know, or holds parts that do not go together.
 
     See Also
     --------
@@ -212,6 +219,15 @@ def _is_state_of(cls, key):
 # --- objects to JSON and arrays ------------------------------------------------------------------
 
 
+def _encode_model(model, arrays):
+    try:
+        tree = _encode(model, arrays, type(model).__name__)
+        _check_chain(model)
+    except BadFile as error:
+        raise ValueError(str(error)) from error
+    return tree
+
+
 def _encode(value, arrays, where):
     """JSON for a value; arrays go to ``arrays``. ``where`` is the value's place, for messages."""
     if value is None or isinstance(value, (bool, str)):
@@ -253,7 +269,10 @@ def _encode_estimator(value, arrays, where):
         raise ValueError(_cannot_hold(value, where))
     parameters = value.get_params(deep=False)
     parameters = {key: parameters[key] for key in _PARAMETERS.get(name, parameters)}
-    state = {key: getattr(value, key) for key in _state_names(value) if hasattr(value, key)}
+    names = _state_names(value)
+    state = {key: getattr(value, key) for key in names if hasattr(value, key)}
+    if state or not names:
+        _check_state(value)
     return {
         "class": name,
         "parameters": _encode_table(parameters, arrays, where),
@@ -285,6 +304,7 @@ def _decode_model(tree, arrays):
         raise BadFile("the model is nested too deeply") from None
     expect(hasattr(model, "get_params"), "there is no estimator in it")
     expect(not arrays, f"arrays that nothing refers to: {', '.join(sorted(arrays))}")
+    _check_chain(model)
     return model
 
 
@@ -363,6 +383,8 @@ def _decode_estimator(node, arrays):
     estimator = cls(**parameters)
     for key, item in state.items():
         setattr(estimator, key, _decode(item, arrays))
+    if state or not _state_names(estimator):
+        _check_state(estimator)
     return estimator
 
 
@@ -371,3 +393,67 @@ def _check_steps(steps):
         isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str) for step in steps
     )
     expect(named and steps, "the Pipeline has no list of named steps")
+
+
+# --- do the parts go together? -------------------------------------------------------------------
+
+# What code that expects consistent attributes may raise where they are not.
+_INCONSISTENT = (ArithmeticError, AttributeError, LookupError, MemoryError, NotFittedError, TypeError, ValueError)
+
+
+def _check_state(estimator):
+    """Refuse fitted attributes that the parameters, or one another, contradict."""
+    try:
+        if isinstance(estimator, Descriptor):
+            _check_descriptor(estimator)
+        if hasattr(estimator, "_check_fitted"):
+            estimator._check_fitted()
+    except _INCONSISTENT as error:
+        raise _inconsistent(type(estimator).__name__, error) from error
+
+
+def _check_descriptor(descriptor):
+    check_is_fitted(descriptor)
+    species = descriptor.species_
+    if not isinstance(species, tuple) or not all(isinstance(symbol, str) for symbol in species):
+        raise ValueError(f"species_ is {species!r}")
+    _given_species(species)
+    if descriptor.species is not None and _given_species(descriptor.species) != species:
+        raise ValueError(f"species={descriptor.species!r}, but species_ is {species!r}")
+    fresh = copy.copy(descriptor)
+    fresh._setup()
+    for name in ("cutoff_", "n_features_out_"):
+        stored, expected = getattr(descriptor, name), getattr(fresh, name)
+        if isinstance(stored, np.ndarray) or stored != expected:
+            raise ValueError(f"{name} is {stored!r}, but the parameters give {expected!r}")
+
+
+def _check_chain(model):
+    """Refuse a Pipeline whose parts do not fit to one another."""
+    try:
+        descriptor, steps, potential = split_model(model)
+    except TypeError:
+        return  # a single estimator, or a Pipeline of other ones
+    try:
+        for part in (descriptor, *steps, potential):
+            check_is_fitted(part)
+        width = descriptor.n_features_out_
+        for step in steps:
+            _check_width(step, width)
+            width = step.apply(np.zeros((1, width))).shape[1]
+        _check_width(potential, width)
+        species = getattr(potential, "species_", descriptor.species_)
+        if species != descriptor.species_:
+            raise ValueError(f"the potential is for the species {species!r}, the features for {descriptor.species_!r}")
+    except _INCONSISTENT as error:
+        raise _inconsistent("model", error) from error
+
+
+def _check_width(part, width):
+    expected = getattr(part, "n_features_in_", width)
+    if expected != width:
+        raise ValueError(f"{type(part).__name__} is for {expected!r} features, but gets {width}")
+
+
+def _inconsistent(what, error):
+    return BadFile(f"the parts of the {what} do not go together: {error}; fit the model, and save it, again")

@@ -15,9 +15,12 @@ from sklearn.linear_model import ARDRegression, BayesianRidge, Lasso, LinearRegr
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlfeat import _archive, persistence, predict_targets
+from mlfeat import _archive, make_targets, persistence, predict_targets
+from mlfeat.descriptors import Bispectrum
 from mlfeat.io import read_snap
 from mlfeat.persistence import load, register, save
+from mlfeat.potentials import ZBL, LinearPotential
+from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 4))
@@ -302,6 +305,97 @@ def test_forged_files_are_refused_with_the_reason(change, reason, file):
     with pytest.raises(ValueError, match=reason) as caught:
         load(file)
     assert str(file) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def snap_file(tmp_path_factory):
+    structures = []
+    for seed in range(4):
+        atoms = bulk("Cu", cubic=True)
+        atoms.symbols[seed % 2] = "Ni"
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = EMT()
+        structures.append(atoms)
+    potential = LinearPotential(Ridge(1e-6), baseline=ZBL(1.0, 2.0))
+    model = make_pipeline(Bispectrum(cutoff=3.0, twojmax=1), FeatureScaler(), QuadraticExpansion(), potential)
+    return save(model.fit(structures, make_targets(structures)), tmp_path_factory.mktemp("snap") / "snap.mlfeat")
+
+
+def part(document, number):
+    return document["model"]["parameters"]["steps"][number]["tuple"][1]
+
+
+def replaced(number, change, *path):
+    """A change of one array of the state of a part of the model."""
+
+    def apply(document, members):
+        node = part(document, number)["state"]
+        for key in path:
+            node = node[key] if "dict" not in node else dict(node["dict"])[key]
+        members[node["array"]] = npy(np.ascontiguousarray(change(np.load(io.BytesIO(members[node["array"]])))))
+
+    return apply
+
+
+def spoiled(array):
+    array = array.copy()
+    array.flat[0] = np.nan
+    return array
+
+
+INCONSISTENT = {
+    "cutoff": (lambda d, m: part(d, 0)["parameters"].update(cutoff=-3.0), "cutoff=-3.0"),
+    "other cutoff": (lambda d, m: part(d, 0)["parameters"].update(cutoff=3.5), "cutoff_ is 3.0"),
+    "twojmax": (lambda d, m: part(d, 0)["parameters"].update(twojmax=2), "n_features_out_ is 2"),
+    "type": (lambda d, m: part(d, 0)["parameters"].update(radii="wide"), "radii='wide'"),
+    "species": (lambda d, m: part(d, 0)["state"].update(species_={"tuple": ["Cu", "Xx"]}), "Xx is no chemical"),
+    "other species": (lambda d, m: part(d, 0)["state"].update(species_={"tuple": ["Cu", "Pd"]}), "for the species"),
+    "species parameter": (lambda d, m: part(d, 0)["parameters"].update(species=["Pd"]), r"species=\['Pd'\]"),
+    "unfitted descriptor": (lambda d, m: part(d, 0)["state"].clear(), "not fitted"),
+    "no species": (lambda d, m: part(d, 0)["state"].pop("species_"), "species_"),
+    "mean": (replaced(1, lambda a: a[1:], "mean_"), "mean_ has the shape"),
+    "scale": (replaced(1, np.zeros_like, "scale_"), "scale_ is not positive"),
+    "width": (lambda d, m: part(d, 2)["state"].update(n_features_in_=3), "QuadraticExpansion is for 3 features"),
+    "coef shape": (replaced(3, lambda a: a[:, 1:], "coef_"), "coef_ has the shape"),
+    "coef nan": (replaced(3, spoiled, "coef_"), "coef_ has numbers that are not finite"),
+    "coef strings": (replaced(3, lambda a: a.astype(str), "coef_"), "coef_ is no array"),
+    "intercept": (replaced(3, lambda a: a[:1], "intercept_"), "intercept_ has the shape"),
+    "no intercept": (lambda d, m: part(d, 3)["state"].pop("intercept_"), "intercept_"),
+    "posterior": (replaced(3, spoiled, "posterior_", "factor"), "factor.*not finite"),
+    "posterior shape": (replaced(3, lambda a: a[1:], "posterior_", "center"), "center.* has the shape"),
+    "grader": (replaced(3, spoiled, "grader_", "mean"), "mean.*not finite"),
+    "grader shape": (replaced(3, lambda a: a[:, 1:], "grader_", "factor"), "factor.* has the shape"),
+    "zbl": (lambda d, m: part(d, 3)["parameters"]["baseline"]["parameters"].update(outer=0.5), "inner < outer"),
+    "baseline": (lambda d, m: part(d, 3)["parameters"].update(baseline="zbl"), "no calculator"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), INCONSISTENT.values(), ids=INCONSISTENT.keys())
+def test_files_whose_parts_do_not_go_together_are_refused(change, reason, snap_file, tmp_path):
+    file = tmp_path / "forged.mlfeat"
+    file.write_bytes(snap_file.read_bytes())
+    forge(file)
+    load(file)
+    forge(file, change)
+    with pytest.raises(ValueError, match=f"do not go together: .*{reason}") as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_model_changed_since_its_fit_is_not_saved(snap_file, tmp_path):
+    model = load(snap_file)
+    model[0].set_params(twojmax=2)
+    with pytest.raises(ValueError, match="n_features_out_ is 2.*fit the model"):
+        save(model, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_species_that_was_never_seen_is_no_damage(tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    model = make_pipeline(Bispectrum(cutoff=3.0, twojmax=1, species=["Cu", "Ni"]), LinearPotential(Ridge(1e-6)))
+    model.fit([atoms], make_targets([atoms]))
+    assert same(load(save(model, tmp_path / "x"))[-1].grader_, model[-1].grader_)
 
 
 def test_forging_alone_changes_nothing(toy, file):

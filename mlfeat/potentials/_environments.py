@@ -5,6 +5,8 @@ import copy
 import numpy as np
 from scipy import linalg
 
+from mlfeat._archive import check_array
+
 N_EXTREMES = 256  # environments of each species that are kept as they are
 RELATIVE_NOISE = 1e-8  # features are trusted to this share of their size
 RIDGE = 1e-10  # of a correlation matrix; keeps rounding from being taken for variation
@@ -121,6 +123,19 @@ class _OneSpecies:
 def _lengths(rows, factor):
     product = rows @ factor
     return np.sqrt(np.einsum("mk,mk->m", product, product))
+
+
+def check_grader(grader, n_species, n_features):
+    """Raise ValueError unless `grade` can work from these arrays; a species that was never seen is NaN throughout."""
+    if set(grader) != {"mean", "factor"}:
+        raise ValueError(f"grader_ has the keys {sorted(grader)}")
+    shapes = {"mean": (n_species, n_features), "factor": (n_species, n_features, n_features)}
+    seen = np.ones(n_species, dtype=bool)
+    if all(np.shape(grader[name]) == shape for name, shape in shapes.items()):
+        seen = ~(np.isnan(grader["mean"]).all(axis=1) & np.isnan(grader["factor"]).all(axis=(1, 2)))
+    for name, shape in shapes.items():
+        array = grader[name]
+        check_array(f"grader_[{name!r}]", array if seen.all() else array[seen], (int(seen.sum()), *shape[1:]))
 
 
 def grade(values, species, mean, factor):

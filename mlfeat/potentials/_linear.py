@@ -9,12 +9,13 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import Ridge
 from sklearn.utils.metaestimators import available_if
 
+from mlfeat._archive import check_array
 from mlfeat.base import PotentialMixin
 from mlfeat.base._potential import check_features
 from mlfeat.potentials import _uncertainty
 from mlfeat.potentials._blocks import GramBlocks, TriangularBlocks
 from mlfeat.potentials._energy import LinearEnergy
-from mlfeat.potentials._environments import Environments, grade
+from mlfeat.potentials._environments import Environments, check_grader, grade
 from mlfeat.potentials._fitting import accumulate, check_memory, stack
 from mlfeat.potentials._regressors import fit_stacked, streaming_penalty
 from mlfeat.potentials._rows import DesignRows, KindWeights, Reference, check_sample_weight, residual_targets
@@ -323,6 +324,18 @@ class LinearPotential(PotentialMixin, BaseEstimator):
     def energy_model(self):
         """The LinearEnergy with these coefficients."""
         return LinearEnergy(self.coef_, self.intercept_)
+
+    def _check_fitted(self):
+        """Raise ValueError where fitted attributes do not go together; see `mlfeat.persistence`."""
+        n_species, n_features = len(self.species_), self.n_features_in_
+        check_array("coef_", self.coef_, (n_species, n_features))
+        check_array("intercept_", self.intercept_, (n_species,))
+        if self.posterior_ is not None:
+            _uncertainty.check_posterior(self.posterior_, n_species, n_features)
+        if self.grader_ is not None:
+            check_grader(self.grader_, n_species, n_features)
+        if not (self.baseline is None or hasattr(self.baseline, "get_potential_energy")):
+            raise ValueError(f"baseline={self.baseline!r} is no calculator")
 
     @property
     def n_parameters_(self):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mlfeat._archive import check_array
 from mlfeat.potentials._rows import sums_by_species
 
 
@@ -30,6 +31,22 @@ def posterior(fit, penalty, noise_variance=None):
         "intercept_covariance": fit.intercept_covariance,
         "noise_variance": float(noise_variance),
     }
+
+
+def check_posterior(posterior, n_species, n_features):
+    """Raise ValueError unless `energy_std` can work from this."""
+    n_columns = n_species * n_features
+    shapes = {
+        "factor": (n_columns, None),
+        "center": (n_species, n_columns),
+        "intercept_covariance": (n_species, n_species),
+    }
+    if set(posterior) != {*shapes, "noise_variance"}:
+        raise ValueError(f"posterior_ has the keys {sorted(posterior)}")
+    for name, shape in shapes.items():
+        check_array(f"posterior_[{name!r}]", posterior[name], shape)
+    if not 0 <= posterior["noise_variance"] < np.inf:
+        raise ValueError(f"posterior_['noise_variance'] is {posterior['noise_variance']!r}")
 
 
 def without_reference(posterior, reference):

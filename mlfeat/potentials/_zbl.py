@@ -78,8 +78,7 @@ class ZBL(BaseEstimator, Calculator):
         gradients : array of shape (n_pairs, 3)
             g_ij = ∂E/∂r_ij, eV/Å.
         """
-        if not 0 <= self.inner < self.outer:
-            raise ValueError(f"inner={self.inner!r}, outer={self.outer!r}: 0 <= inner < outer is needed, in Å")
+        self._check_distances()
         if pairs.cutoff < self.outer:
             raise ValueError(f"the neighbor list ends at {pairs.cutoff} Å, before outer={self.outer} Å")
         energies, gradients = np.zeros(pairs.n_atoms), np.zeros((pairs.n_pairs, 3))
@@ -92,6 +91,15 @@ class ZBL(BaseEstimator, Calculator):
             np.add.at(energies, first, 0.5 * energy)
             gradients[near] = (0.5 * slope / distances)[:, None] * pairs.vectors[near]
         return energies, gradients
+
+    def _check_distances(self):
+        if not 0 <= self.inner < self.outer:
+            raise ValueError(f"inner={self.inner!r}, outer={self.outer!r}: 0 <= inner < outer is needed, in Å")
+
+    def _check_fitted(self):
+        self._check_distances()
+        if not np.isfinite([float(charge) for charge in (self.charges or {}).values()]).all():
+            raise ValueError(f"charges={self.charges!r}: finite numbers by symbol are needed")
 
     def _charges(self, numbers):
         charges = self.charges or {}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mlfeat._archive import check_array
 from mlfeat.base import FeatureStep
 from mlfeat.potentials import LinearEnergy, QuadraticEnergy
 
@@ -48,6 +49,12 @@ class FeatureScaler(FeatureStep):
         constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)  # rounding is no variation
         self.mean_ = mean if self.with_mean else np.zeros_like(mean)
         self.scale_ = np.where(constant, 1.0, scale) if self.with_std else np.ones_like(mean)
+
+    def _check_fitted(self):
+        for name in ("mean_", "scale_"):
+            check_array(name, getattr(self, name), (self.n_features_in_,))
+        if not (self.scale_ > 0).all():
+            raise ValueError("scale_ is not positive")
 
     def apply(self, values):
         """Scaled features (M, F)."""
