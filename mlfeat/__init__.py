@@ -1,6 +1,6 @@
 """Machine-learning interatomic potentials in scikit-learn's idiom."""
 
-from mlfeat import datasets, io, metrics, model_selection
+from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
@@ -30,6 +30,7 @@ __all__ = [
     "metrics",
     "model_selection",
     "predict_targets",
+    "presets",
     "save",
     "set_cache_limit",
 ]

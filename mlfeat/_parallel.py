@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 
 from joblib import effective_n_jobs
 
@@ -30,6 +31,8 @@ def run_chunks(function, n, n_threads=None, align=16):
         Ranges start at multiples of `align`, so that work done in batches of that size falls into the same batches,
         with the same rounding, for any number of threads.
     """
+    if n_threads is not None and (not isinstance(n_threads, Integral) or n_threads == 0):
+        raise ValueError(f"{n_threads!r} threads: n_jobs must be None, a positive number, or -1 for all processors")
     if n <= 0:
         return
     n_blocks = -(-n // align)

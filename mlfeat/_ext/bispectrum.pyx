@@ -126,6 +126,9 @@ cdef class Kernel:
 
         `start` is a multiple of LANES.
         """
+        if (out.shape[0] < stop or out.shape[1] != self.n_features or density.shape[0] * LANES < stop
+                or density.shape[1] != self.density_size * LANES):
+            raise ValueError("values or density have the wrong shape")
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
         cdef Work work
         cdef Py_ssize_t center, batch
@@ -145,6 +148,9 @@ cdef class Kernel:
                  const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop,
                  const double[:, ::1] density, const double[:, ::1] cotangents, double[:, ::1] out):
         """Fill `out` (n_pairs, 3) with Σ_k cotangents[i, k] ∂B_k(i)/∂r_ij for the centers start to stop."""
+        if cotangents.shape[0] != offsets.shape[0] - 1 or cotangents.shape[1] != self.n_features:
+            raise ValueError(f"cotangents have the shape {cotangents.shape[0], cotangents.shape[1]}, must have "
+                             f"{offsets.shape[0] - 1, self.n_features}: one for each atom and feature")
         if out.shape[0] == 0:
             return
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
@@ -165,6 +171,8 @@ cdef class Kernel:
         """Fill `out` (n_pairs of these centers, 3, n_features) with ∂B(i)/∂r_ij for the centers start to stop."""
         if out.shape[0] == 0:
             return
+        if out.shape[2] != self.n_features:
+            raise ValueError("the Jacobian has the wrong shape")
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
         cdef Work work
         cdef Py_ssize_t center, batch

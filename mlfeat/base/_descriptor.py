@@ -2,9 +2,11 @@
 
 from functools import lru_cache, partial
 
+import joblib
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat._cache import CACHE, structure_hash
@@ -193,6 +195,7 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         self._setup()
         check_cutoff(self.cutoff_)
         self._check_species(structures)
+        self._fitted_parameters = joblib.hash(self._parameters())
         return self
 
     def transform(self, X):
@@ -212,6 +215,7 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
             One item a structure.
         """
         check_is_fitted(self)
+        self._check_unchanged()
         structures = check_structures(X)
         self._check_species(structures)
         own = self.cache_key()
@@ -220,6 +224,14 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         frozen = self._frozen()
         items = [frozen._item(*computed[key], key, get_group(a)) for key, a in zip(keys, structures, strict=True)]
         return FeatureSet(items, self.get_feature_names_out())
+
+    def _check_unchanged(self):
+        """NotFittedError if parameters were set since `fit`: the features would belong to neither."""
+        found = joblib.hash(self._parameters())
+        if found != self.__dict__.setdefault("_fitted_parameters", found):
+            raise NotFittedError(
+                f"parameters of this {type(self).__name__} were changed after it was fitted; call fit again"
+            )
 
     def _compute(self, structures):
         """Pairs and values under each key of `structures` (key -> index, atoms), from the cache or made."""

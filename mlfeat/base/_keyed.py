@@ -17,9 +17,12 @@ class Keyed:
         str
             Equal for estimators that give equal results.
         """
-        parameters = {name: value for name, value in self.get_params().items() if name not in self._not_in_key}
         state = [getattr(self, name, None) for name in self._state]
-        return joblib.hash((type(self).__module__, type(self).__qualname__, parameters, state))
+        return joblib.hash((type(self).__module__, type(self).__qualname__, self._parameters(), state))
+
+    def _parameters(self):
+        """The parameters that results depend on."""
+        return {name: value for name, value in self.get_params().items() if name not in self._not_in_key}
 
     def _frozen(self):
         """A shallow copy, so that features keep working when this estimator is fitted again."""

@@ -14,6 +14,7 @@ from mlfeat.descriptors._bispectrum_tables import bispectrum_tables, components,
 __all__ = ["Bispectrum"]
 
 TWOJMAX = 14
+FLAGS = ("bzeroflag", "switchflag", "wselfallflag", "chemflag", "bnormflag", "switchinnerflag")
 
 
 class Bispectrum(Descriptor):
@@ -144,8 +145,12 @@ class Bispectrum(Descriptor):
     # ---------------------------------------------------------------- parameters
 
     def _setup(self):
+        for name in FLAGS:
+            value = getattr(self, name)
+            if not isinstance(value, (bool, np.bool_, Integral)) or value not in (0, 1):
+                raise ValueError(f"{name}={value!r}: must be True or False")
         _check_number("cutoff", self.cutoff, lambda v: v > 0, "a positive number")
-        if not isinstance(self.twojmax, Integral) or not 0 <= self.twojmax <= TWOJMAX:
+        if not isinstance(self.twojmax, Integral) or isinstance(self.twojmax, bool) or not 0 <= self.twojmax <= TWOJMAX:
             raise ValueError(f"twojmax={self.twojmax!r}: must be an integer from 0 to {TWOJMAX}")
         _check_number("rfac0", self.rfac0, lambda v: 0 < v <= 1, "in (0, 1]")
         cutoffs = self._pair_cutoffs()
@@ -213,6 +218,7 @@ class Bispectrum(Descriptor):
 
     def _kernel(self):
         if getattr(self, "_compiled", None) is None:
+            self._check_unchanged()
             tables = bispectrum_tables(self.twojmax, self._n_channels(), bool(self.bnormflag))
             self._compiled = kernel("bispectrum").Kernel(
                 tables,
@@ -233,6 +239,11 @@ class Bispectrum(Descriptor):
         return {**super().__getstate__(), "_compiled": None}
 
     def _arguments(self, pairs):
+        if pairs.cutoff < self.cutoff_:
+            raise ValueError(
+                f"the neighbor list reaches {pairs.cutoff:g} Å, the cutoff is {self.cutoff_:g} Å; "
+                "build it with NeighborPairs.from_atoms(atoms, descriptor.cutoff_)"
+            )
         return pairs.vectors, pairs.offsets, pairs.second, self.species_index(pairs.numbers)
 
     def _forward(self, compiled, arguments, n_atoms):
@@ -292,5 +303,5 @@ class Bispectrum(Descriptor):
 
 
 def _check_number(name, value, valid, expected):
-    if not isinstance(value, Real) or not np.isfinite(value) or not valid(value):
+    if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value) or not valid(value):
         raise ValueError(f"{name}={value!r}: must be {expected}")
