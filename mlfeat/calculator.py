@@ -31,7 +31,8 @@ class PotentialCalculator(Calculator):
     ----------
     model : Pipeline
         A fitted Pipeline of a descriptor, steps that keep derivatives, and a potential; or a fitted
-        search over one.
+        search over one. The calculator keeps what was fitted: later changes of the model do not
+        change its results.
     skin : float, default=0.5
         The neighbor list reaches this much (Å) beyond the cutoff. It is built anew only when an
         atom has moved more than half of it (less under strain: with the cell, the list is strained
@@ -77,9 +78,14 @@ class PotentialCalculator(Calculator):
         super().__init__()
         if not 0 <= skin < math.inf:
             raise ValueError(f"skin={skin!r}: must be 0 or a positive number of Å")
-        self._descriptor, self._steps, self._potential = split_model(model)
-        for part in (self._descriptor, *self._steps, self._potential):
+        descriptor, steps, potential = split_model(model)
+        for part in (descriptor, *steps, potential):
             check_is_fitted(part)
+        # Copies, so that the results stay the same when the model is changed or fitted again.
+        self._descriptor = descriptor._frozen()
+        self._steps = tuple(step._frozen() for step in steps)
+        self._potential = copy.copy(potential)
+        self._baseline = self._potential.baseline = copy.deepcopy(potential.baseline)
         self.model = model
         self.skin = float(skin)
         self.n_threads = n_threads
@@ -89,12 +95,10 @@ class PotentialCalculator(Calculator):
             *(name for name, method in _ON_REQUEST.items() if hasattr(self._potential, method)),
         ]
         if n_threads is not None:
-            self._descriptor = copy.copy(self._descriptor)
             self._descriptor.n_jobs = n_threads
         self._energy_model = self._potential.energy_model()
         for step in reversed(self._steps):
             self._energy_model = step.absorb(self._energy_model)
-        self._baseline = self._potential.baseline
         self._pair_baseline = self._baseline if self._baseline_fits_the_list() else None
         self._built = None  # the neighbor list as it was built, and its atoms' species
         self._species = None

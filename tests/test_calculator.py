@@ -26,6 +26,7 @@ from mlfeat.calculator import PotentialCalculator
 from mlfeat.io import read_snap
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.potentials import ZBL
+from mlfeat.preprocessing import FeatureScaler
 
 
 def make_copper(n_structures, seed=0, size=2):
@@ -534,6 +535,21 @@ def test_molecules_of_one_atom_are_fine(snap):
     atoms.calc = PotentialCalculator(snap)
     assert not atoms.get_forces().any()
     assert np.isfinite(atoms.get_potential_energy())
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_later_changes_of_the_model_do_not_change_the_calculator(atoms, pickled):
+    potential = LinearPotential(Ridge(1e-6), baseline=ZBL(1.5, 3.0))
+    model = make_pipeline(Bispectrum(cutoff=4.0, twojmax=2), FeatureScaler(), potential).fit(TRAIN, TARGETS)
+    expected = PotentialCalculator(model).get_property("forces", atoms)
+    calculator = PotentialCalculator(model)
+    model.set_params(bispectrum__cutoff=3.5, bispectrum__twojmax=4, featurescaler__with_std=False)
+    model.set_params(linearpotential__baseline__outer=2.0)
+    model.fit(TRAIN[:4], TARGETS[:4])
+    calculator = pickle.loads(pickle.dumps(calculator)) if pickled else calculator
+    np.testing.assert_array_equal(calculator.get_property("forces", atoms), expected)
+    calculator.get_property("energy_std", atoms)
+    calculator.get_property("extrapolation_grade", atoms)
 
 
 def test_a_pickled_model_works_in_a_fresh_process(snap, atoms, tmp_path):
