@@ -105,6 +105,7 @@ class Trials:
         self.space, self.problem, self.objective = space, problem, objective
         names = ("alpha", "force_weight", "stress_weight", "energy_factors", "force_factors", *ERRORS, "objective")
         self.table = {name: [] for name in names}
+        self.points = []
 
     def __call__(self, point):
         alpha, force, stress, energy_factors, force_factors = values = self.space.split(point)
@@ -113,12 +114,22 @@ class Trials:
         errors = self.problem.errors(weights, alpha)
         score = float(self.objective(errors))
         score = score if np.isfinite(score) else np.inf
+        self.points.append(np.array(point))
         for name, value in zip(self.table, (*values, *(errors[name] for name in ERRORS), score), strict=True):
             self.table[name].append(value)
         return score
 
+    @property
+    def n_done(self):
+        """Trials that are written down completely: an interrupt may come between two columns."""
+        return len(self.table["objective"])
+
+    def best(self):
+        """Number of the trial with the lowest objective."""
+        return int(np.argmin(self.table["objective"]))
+
     def as_arrays(self):
-        return {name: np.array(values) for name, values in self.table.items()}
+        return {name: np.array(values[: self.n_done]) for name, values in self.table.items()}
 
 
 class CrossValidation:

@@ -1,6 +1,7 @@
 """Search for the weights and the ridge penalty of a linear potential, by cross-validation."""
 
 import time
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,6 +78,8 @@ def search_weights(
     weight of the energies is one; each group has a factor for its energies and stresses, and one for its
     forces.
 
+    Interrupted (Ctrl-C, or the stop button of a notebook), it warns and returns the best of the trials so far.
+
     Only ever give it training structures: errors of a test set used here would no longer tell how well the
     model does on structures that it has not seen.
 
@@ -145,15 +148,26 @@ def search_weights(
     trials = Trials(space, problem, _log_sum if objective is None else objective)
     began = time.perf_counter()
     with tqdm(total=n_trials, desc="weights", unit="trial", disable=None if verbose else True) as bar:
-        best, score = minimize(_counted(trials, bar), space.starts(potential, regressor), n_trials, random_state)
+        try:
+            minimize(_counted(trials, bar), space.starts(potential, regressor), n_trials, random_state)
+        except KeyboardInterrupt:
+            if not trials.n_done:
+                raise
+            warnings.warn(
+                f"interrupted after {trials.n_done} of {n_trials} trials: this is the best of those; "
+                "interrupt again to stop its fit",
+                stacklevel=2,
+            )
     seconds = time.perf_counter() - began
 
-    params = space.params(best, regressor)
+    number = trials.best()
+    params = space.params(trials.points[number], regressor)
     pipeline[-1].set_params(**params)
     pipeline[-1].fit(features, targets)
-    number = int(np.argmin(trials.table["objective"]))
-    errors = {name: float(trials.table[name][number]) for name in ERRORS}
-    return WeightSearch(params, errors, score, pipeline, trials.as_arrays(), space.groups, seconds)
+    table = trials.as_arrays()
+    errors = {name: float(table[name][number]) for name in ERRORS}
+    score = float(table["objective"][number])
+    return WeightSearch(params, errors, score, pipeline, table, space.groups, seconds)
 
 
 def _log_sum(errors):

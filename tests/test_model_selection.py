@@ -222,3 +222,30 @@ def test_infinities_and_few_trials_are_survived():
     best, value = minimize(lambda x: float(x.sum()), [[0.6] * 3, [0.5] * 3, [0.1] * 3], 2)
     assert value == 1.5
     assert best.tolist() == [0.5, 0.5, 0.5]
+
+
+def interrupting(after):
+    """An objective during whose evaluation the user presses Ctrl-C."""
+    seen = []
+
+    def objective(errors):
+        if len(seen) == after:
+            raise KeyboardInterrupt
+        seen.append(errors)
+        return errors["energy_rmse"]
+
+    return objective
+
+
+def test_an_interrupted_search_returns_the_best_so_far(structures, noisy, model):
+    with pytest.warns(UserWarning, match="interrupted after 15 of 40 trials"):
+        search = search_weights(model, structures, noisy, cv=3, n_trials=40, objective=interrupting(15))
+    assert all(len(column) == 15 for column in search.trials_.values())
+    assert search.best_score_ == search.trials_["objective"].min() == search.best_errors_["energy_rmse"]
+    assert search.best_params_["force_weight"] in search.trials_["force_weight"]
+    assert len(search.best_estimator_.predict(structures)) == len(structures)
+
+
+def test_a_search_interrupted_before_its_first_trial_has_nothing_to_return(structures, noisy, model):
+    with pytest.raises(KeyboardInterrupt):
+        search_weights(model, structures, noisy, cv=3, n_trials=40, objective=interrupting(0))
