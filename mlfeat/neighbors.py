@@ -5,6 +5,7 @@ import numbers as abstract
 
 import ase
 import numpy as np
+from ase.data import chemical_symbols
 from vesin import NeighborList
 
 from mlfeat._ext import pairs as _pairs
@@ -379,12 +380,20 @@ def check_atoms(atoms, index=0):
     TypeError
         If it is not an ase.Atoms.
     ValueError
-        If it is empty, has a position that is not finite, or a period without an independent lattice vector.
+        If it is empty, has an atom of no element, a position that is not finite, or a period without an independent
+        lattice vector.
     """
     if not isinstance(atoms, ase.Atoms):
         raise TypeError(f"structure {index} is of type {type(atoms).__name__}, expected ase.Atoms")
     if len(atoms) == 0:
         raise ValueError(f"structure {index} is empty; remove it from the list")
+    known = (atoms.numbers > 0) & (atoms.numbers < len(chemical_symbols))
+    if not known.all():
+        atom = int(np.argmin(known))
+        raise ValueError(
+            f"structure {index}: atom {atom} has the atomic number {atoms.numbers[atom]} (ASE's 'X' is 0), that of no "
+            "element; set its symbol in atoms.symbols, or remove the atom"
+        )
     finite = np.isfinite(atoms.positions).all(axis=1)
     if not finite.all():
         atom = int(np.argmin(finite))

@@ -386,3 +386,11 @@ def test_structures_come_in_a_list():
         check_structures([atoms, 3])
     with pytest.raises(ValueError, match="empty list"):
         check_structures([])
+
+
+@pytest.mark.parametrize("number", [0, -1, 200])
+def test_an_atom_of_no_element_is_refused(number):
+    structures = [Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.5]]) for _ in range(2)]
+    structures[1].numbers[1] = number
+    with pytest.raises(ValueError, match=f"structure 1: atom 1 has the atomic number {number} .*set its symbol"):
+        check_structures(structures)
