@@ -109,6 +109,28 @@ def test_group_weights_are_sample_weights(features, noisy, solver):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+def test_groups_are_named_as_strings(structures, noisy, solver):
+    numbered = [atoms.copy() for atoms in structures]
+    for atoms in numbered:
+        atoms.info["group"] = int(atoms.info["group"] == "hot")
+    features = make_features(numbered)
+    fits = [LinearPotential(Ridge(1e-6), solver=solver, group_weights={key: 4.0}) for key in (1, "1")]
+    first, second = (potential.fit(features, noisy).coef_ for potential in fits)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, LinearPotential(Ridge(1e-6), solver=solver).fit(features, noisy).coef_)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_weights_of_groups_that_are_not_there_warn(features, noisy, solver):
+    potential = LinearPotential(Ridge(1e-6), solver=solver, group_weights={"hto": 4.0, 3: 1.0})
+    with pytest.warns(UserWarning, match="names '3', 'hto', but the groups of the data are: 'bulk', 'hot';"):
+        potential.fit(features, noisy)
+    if solver != "stacked":
+        with pytest.warns(UserWarning, match="names 'cold', but"):
+            potential.reweighted(group_weights={"cold": 2.0})
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_group_weights_of_a_kind_act_on_it_alone(features, noisy, solver):
     grouped = LinearPotential(Ridge(1e-6), solver=solver, group_weights={"hot": (1, 0, 1), "bulk": (1, 2, 1)})
     partly = noisy.copy()
@@ -237,6 +259,13 @@ def test_any_ase_calculator_is_a_baseline(features, targets):
     [
         ({"solver": "svd"}, ValueError, "must be 'stacked', 'gram' or 'qr'"),
         ({"intercept": "none"}, ValueError, "must be 'species', None"),
+        ({"intercept": True}, ValueError, "intercept=True: must be 'species', None"),
+        ({"intercept": 1.5}, ValueError, "intercept=1.5: must be 'species', None"),
+        ({"baseline": ZBL}, TypeError, r"baseline=ZBL is a class: give a calculator, as in baseline=ZBL\(\)"),
+        ({"baseline": "zbl"}, TypeError, "baseline='zbl' is no calculator"),
+        ({"group_weights": 2.0}, ValueError, "group_weights=2.0: give a dict"),
+        ({"group_weights": [("hot", 1)]}, ValueError, "give a dict"),
+        ({"group_weights": {1: 2.0, "1": 3.0}}, ValueError, "a group is named twice"),
         ({"intercept": {"Cu": 1.0}}, ValueError, "no energy of Au"),
         ({"force_weight": -1.0}, ValueError, "the weight of forces is -1.0"),
         ({"stress_weight": np.nan}, ValueError, "the weight of stress is nan"),
@@ -249,7 +278,8 @@ def test_any_ase_calculator_is_a_baseline(features, targets):
         ({"regressor": Lasso(), "solver": "gram"}, TypeError, "use solver='stacked'"),
         ({"regressor": Ridge(positive=True), "solver": "qr"}, TypeError, "use solver='stacked'"),
         ({"regressor": KNeighborsRegressor()}, TypeError, "has no coef_"),
-        ({"memory_limit": 1000}, MemoryError, "memory_limit is 0.0 MB: use fewer features"),
+        ({"memory_limit": 10}, MemoryError, "memory_limit is 10 bytes: use fewer features"),
+        ({"memory_limit": 1000}, MemoryError, "memory_limit is 1.0 kB: use fewer features"),
     ],
     ids=str,
 )
@@ -263,7 +293,7 @@ def test_wrong_parameters_are_refused(features, targets, change, error, message)
     [
         ("energy", np.nan, "structure 5: the energy is nan"),
         ("energy", np.inf, "structure 5: the energy is inf"),
-        ("forces", np.zeros((3, 3)), r"structure 5: forces of shape \(3, 3\) for 8 atoms"),
+        ("forces", np.zeros((3, 3)), r"structure 5: forces of shape \(3, 3\), expected \(8, 3\); repair"),
         ("forces", np.full((8, 3), np.nan), "structure 5: the force on atom 0 is"),
         ("stress", [np.nan, 0, 0, 0, 0, 0], "structure 5: the stress is"),
         ("stress", np.full(6, np.inf), "structure 5: the stress is"),
@@ -293,7 +323,7 @@ def test_undetermined_coefficients_warn_and_say_what_to_do(features):
     few = empty_targets(3)
     few["energy"] = [1.0, 2.0, 3.0]
     for solver in SOLVERS:
-        with pytest.warns(LinAlgWarning, match="Raise the penalty of Ridge"):
+        with pytest.warns(LinAlgWarning, match=r"Raise the penalty of Ridge\(alpha=1e-30\), add"):
             LinearPotential(Ridge(1e-30), solver=solver).fit(features[:3], few)
 
 

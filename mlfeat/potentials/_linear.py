@@ -1,6 +1,7 @@
 """Potentials linear in the features, fitted to energies, forces and stresses."""
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,14 @@ from mlfeat.potentials._energy import LinearEnergy
 from mlfeat.potentials._environments import Environments, check_grader, grade
 from mlfeat.potentials._fitting import accumulate, check_memory, stack
 from mlfeat.potentials._regressors import fit_stacked, streaming_penalty
-from mlfeat.potentials._rows import DesignRows, KindWeights, Reference, check_sample_weight, residual_targets
+from mlfeat.potentials._rows import (
+    DesignRows,
+    KindWeights,
+    Reference,
+    check_sample_weight,
+    residual_targets,
+    warn_of_unknown_groups,
+)
 
 __all__ = ["LinearPotential"]
 
@@ -48,7 +56,8 @@ class LinearPotential(PotentialMixin, BaseEstimator):
     energy_weight, force_weight, stress_weight : float, default=1.0
         w_E, w_F, w_S: weights of squared residuals.
     group_weights : dict, optional
-        Factors by group (``atoms.info["group"]``): a number, or one each for energy, forces and stress. Others have 1.
+        Factors by group (``str(atoms.info["group"])``): a number, or one each for energy, forces and stress. Others
+        have 1.
     intercept : "species", dict or None, default="species"
         "species": one free intercept for each species, not penalized (the best ones are taken out of the energy rows
         exactly, for any regressor that minimizes squared residuals). A dict ``{symbol: eV}``: fixed reference energies.
@@ -150,13 +159,14 @@ class LinearPotential(PotentialMixin, BaseEstimator):
             If the fit would take more than `memory_limit`.
         """
         rows, weights = self._start(X, y, sample_weight)
+        warn_of_unknown_groups(self.group_weights, {item.group for item in X})
         if self.solver in BLOCKS:
             return self._add(rows, X)
         stacked = stack(rows, weights, self.n_jobs)
         self.regressor_, fit, posterior = fit_stacked(self._regressor(), stacked, self._free_intercept())
         self._environments = Environments(X[0].n_species, X.shape[1])
         self._environments.update(X)
-        return self._finish(fit, posterior, self.regressor_)
+        return self._finish(fit, posterior)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Fit to more structures, as if all had been there at once. Solvers "gram" and "qr" only.
@@ -188,6 +198,7 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         if len(X) == 0:
             raise ValueError("no structures to fit to")
         weights = KindWeights(self.energy_weight, self.force_weight, self.stress_weight, self.group_weights)
+        self._check_baseline()
         sample_weight = check_sample_weight(sample_weight, len(X))
         if self.solver in BLOCKS:
             streaming_penalty(self._regressor(), self.solver)
@@ -227,13 +238,12 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         return self._solve()
 
     def _solve(self):
-        regressor = self._regressor()
-        penalty = streaming_penalty(regressor, self.solver)
+        penalty = streaming_penalty(self._regressor(), self.solver)
         weights = KindWeights(self.energy_weight, self.force_weight, self.stress_weight, self.group_weights)
         fit = self.gram_.solve(weights, penalty, self._free_intercept())
-        return self._finish(fit, _uncertainty.posterior(fit, penalty), regressor)
+        return self._finish(fit, _uncertainty.posterior(fit, penalty))
 
-    def _finish(self, fit, posterior, regressor):
+    def _finish(self, fit, posterior):
         """Set the fitted attributes, in terms of features and energies without the reference."""
         shape = len(self.species_), self.n_features_in_
         self.coef_ = fit.solution.coef.reshape(shape)
@@ -244,14 +254,14 @@ class LinearPotential(PotentialMixin, BaseEstimator):
             self.intercept_ += reference.energy - np.einsum("sf,sf->s", reference.features, self.coef_)
         self.posterior_ = None if posterior is None else _uncertainty.without_reference(posterior, reference)
         self.grader_ = self._environments.grader()
-        self._warn_if_ill_conditioned(fit.solution.condition, regressor)
+        self._warn_if_ill_conditioned(fit.solution.condition)
         return self
 
-    def _warn_if_ill_conditioned(self, condition, regressor):
+    def _warn_if_ill_conditioned(self, condition):
         if condition == np.inf:
             warnings.warn(
                 f"the least-squares problem is singular to rounding (solver={self.solver!r}): the data do not "
-                f"determine all coefficients. Raise the penalty of {regressor}, add data, use fewer features"
+                f"determine all coefficients. Raise the penalty of {self._regressor()}, add data, use fewer features"
                 + ("." if self.solver == "qr" else ", or use solver='qr'."),
                 LinAlgWarning,
                 stacklevel=4,
@@ -285,6 +295,7 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         for name in ("species_", "n_features_in_", "gram_", "_reference"):
             setattr(new, name, getattr(self, name))
         new._environments = self._environments.copy()
+        warn_of_unknown_groups(new.group_weights, {group for group, _ in self.gram_.blocks})
         return new._solve()
 
     def _regressor(self):
@@ -292,6 +303,12 @@ class LinearPotential(PotentialMixin, BaseEstimator):
 
     def _free_intercept(self):
         return isinstance(self.intercept, str)
+
+    def _check_baseline(self):
+        if isinstance(self.baseline, type):
+            raise TypeError(f"baseline={self.baseline.__name__} is a class: give a calculator, as in baseline=ZBL()")
+        if not (self.baseline is None or hasattr(self.baseline, "get_potential_energy")):
+            raise TypeError(f"baseline={self.baseline!r} is no calculator: give one, as in baseline=ZBL()")
 
     def _fixed_intercept(self, species):
         """Fixed intercepts (n_species,), or None if they are free."""
@@ -301,6 +318,8 @@ class LinearPotential(PotentialMixin, BaseEstimator):
             if self.intercept != "species":
                 raise ValueError(f"intercept={self.intercept!r}: must be 'species', None, or energies by symbol")
             return None
+        if not isinstance(self.intercept, Mapping):
+            raise ValueError(f"intercept={self.intercept!r}: must be 'species', None, or energies by symbol")
         missing = [symbol for symbol in species if symbol not in self.intercept]
         if missing:
             raise ValueError(f"intercept has no energy of {', '.join(missing)}: give one (eV) for every species")
@@ -334,8 +353,7 @@ class LinearPotential(PotentialMixin, BaseEstimator):
             _uncertainty.check_posterior(self.posterior_, n_species, n_features)
         if self.grader_ is not None:
             check_grader(self.grader_, n_species, n_features)
-        if not (self.baseline is None or hasattr(self.baseline, "get_potential_energy")):
-            raise ValueError(f"baseline={self.baseline!r} is no calculator")
+        self._check_baseline()
 
     @property
     def n_parameters_(self):

@@ -1,6 +1,8 @@
 """Rows of the least-squares problem: which ones a structure has, what they have to explain, and how much they count."""
 
 import numbers
+import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class KindWeights:
 
     def __init__(self, energy_weight, force_weight, stress_weight, group_weights=None):
         self.kinds = dict(zip(KINDS, (energy_weight, force_weight, stress_weight), strict=True))
-        self.groups = {group: _factors(group, weight) for group, weight in (group_weights or {}).items()}
+        self.groups = _group_factors({} if group_weights is None else group_weights)
         for name, weight in self.kinds.items():
             _check_weight(f"the weight of {name}", weight)
         if not any(self.kinds.values()):
@@ -32,6 +34,28 @@ class KindWeights:
         """Weight of the rows of `key`, a pair (group, kind)."""
         group, kind = key
         return self.kinds[kind] * (self.groups[group][kind] if group in self.groups else 1.0)
+
+
+def _group_factors(group_weights):
+    """Factors by group; groups are named by str, as those of structures are."""
+    if not isinstance(group_weights, Mapping):
+        raise ValueError(f"group_weights={group_weights!r}: give a dict of weights by group, as in {{'bulk': 2.0}}")
+    factors = {str(group): _factors(group, weight) for group, weight in group_weights.items()}
+    if len(factors) < len(group_weights):
+        raise ValueError(f"group_weights={group_weights!r}: a group is named twice")
+    return factors
+
+
+def warn_of_unknown_groups(group_weights, groups, stacklevel=2):
+    """Warn if no group of the data is among those that have weights; some of a published list may well be missing."""
+    named = {str(group) for group in group_weights or ()}
+    if named.isdisjoint(groups) and named:
+        has = ", ".join(repr(str(group)) for group in sorted(set(groups) - {""})) or "none"
+        warnings.warn(
+            f"group_weights names {', '.join(map(repr, sorted(named)))}, but the groups of the data are: {has}; "
+            "the weights have no effect. A structure's group is atoms.info['group']",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _factors(group, weight):
@@ -177,7 +201,10 @@ def residual_targets(items, y, baseline=None, intercept=None):
 def _check_target(item, target, index):
     forces, stress = target["forces"], target["stress"]
     if forces is not None and np.shape(forces) != (item.n_atoms, 3):
-        raise ValueError(f"structure {index}: forces of shape {np.shape(forces)} for {item.n_atoms} atoms")
+        raise ValueError(
+            f"structure {index}: forces of shape {np.shape(forces)}, expected ({item.n_atoms}, 3); repair them, or "
+            "set them to None"
+        )
     if forces is not None and not np.isfinite(forces).all():
         atom = int(np.argmin(np.isfinite(forces).all(axis=1)))
         raise ValueError(
