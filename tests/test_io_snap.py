@@ -118,12 +118,19 @@ def test_published_models_give_what_lammps_gives(shared, reference):
 def test_bzeroflag_is_one_where_a_file_does_not_say(shared, tmp_path):
     coeff, param = model_files(shared, "Mo-2017")
     assert "bzeroflag" not in param.read_text()
+    with pytest.warns(UserWarning, match="snapparam: bzeroflag is missing, so .* 1, is taken.*'bzeroflag 1'") as caught:
+        model = read_snap(coeff, param)
+    assert model["bispectrum"].bzeroflag is True
+    assert caught[0].filename == __file__
+    param = copy(param, tmp_path)
+    param.write_text(param.read_text() + "\nbzeroflag 1\n")
     assert read_snap(coeff, param)["bispectrum"].bzeroflag is True
 
 
 # --- round trips ---------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*Mo.snapparam. bzeroflag is missing:UserWarning")
 @pytest.mark.parametrize("name", MODELS)
 def test_published_models_survive_writing_and_reading(shared, tmp_path, name):
     model = read_snap(*model_files(shared, name))
@@ -520,8 +527,12 @@ def test_a_cut_file_of_ours_is_an_error(tmp_path):
 def test_a_cut_published_parameter_file_is_an_error(shared, tmp_path):
     path = copy(model_files(shared, "Mo")[1], tmp_path)
     # Its first two lines alone are a complete file with LAMMPS' defaults, and nobody can tell.
-    complete = path.read_bytes().index(b"rfac0")
+    content = path.read_bytes()
+    complete = content.index(b"rfac0")
     check_every_cut(path, snap_text.read_parameters, known={complete})
+    path.write_bytes(content[:complete])
+    with pytest.warns(UserWarning, match="bzeroflag is missing.*cut off"):
+        snap_text.read_parameters(path)
 
 
 def copy(path, folder):

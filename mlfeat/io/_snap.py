@@ -50,8 +50,8 @@ def read_snap(coeff, param, species=None, *, script=None):
     coeff : str or path-like
         The ``.snapcoeff`` file: radius, weight and coefficients of each element.
     param : str or path-like
-        The ``.snapparam`` file. What it leaves out has LAMMPS' default, which for ``bzeroflag`` is 1.
-        ``diagonalstyle 3`` of old files is accepted.
+        The ``.snapparam`` file. What it leaves out has LAMMPS' default. For ``bzeroflag`` that is 1,
+        and unusual: a warning says so. ``diagonalstyle 3`` of old files is accepted.
     species : sequence of str, default=None
         Elements to take from the file, in this order. None: all, in the order of the file.
 

@@ -8,6 +8,7 @@ been cut, a keyword given twice, text after the last coefficient.
 
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -249,12 +250,18 @@ def _check_keywords(path, given):
     missing = [keyword for keyword in REQUIRED if keyword not in given]
     if missing:
         raise ValueError(f"{path}: {' and '.join(missing)} missing; the file may be truncated.")
-    # A file of the two required keywords is written so on purpose; one that sets others and not
+    # A file of the two required keywords may be written so on purpose; one that sets others and not
     # this has probably lost its end, and LAMMPS' default is the less usual value.
     if "bzeroflag" not in given and set(given) - {*REQUIRED, *WITHOUT_EFFECT}:
         raise ValueError(
             f"{path}: bzeroflag is missing; the file may be truncated. If it is complete, add a "
             "line that says which is meant: 'bzeroflag 1' is what LAMMPS assumes."
+        )
+    if "bzeroflag" not in given:
+        warnings.warn(
+            f"{path}: bzeroflag is missing, so LAMMPS' default, 1, is taken. If the file is complete, add the line "
+            "'bzeroflag 1' to say so; otherwise restore what was cut off.",
+            stacklevel=4,
         )
     inner = [keyword for keyword in PER_ELEMENT if keyword in given]
     if given.get("switchinnerflag") and len(inner) < 2:
