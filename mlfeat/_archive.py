@@ -114,6 +114,8 @@ def little_endian(array):
 
 def write_atomically(path, blob):
     """Write a file whole or not at all: an older one stays until the new one is on the disk."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:

@@ -238,7 +238,7 @@ def test_a_zbl_baseline_is_written_as_hybrid_overlay_and_read_back(tmp_path):
         "pair_coeff 1 2 zbl 28.0 41.5",
         "pair_coeff 2 2 zbl 41.5 41.5",
     ]
-    assert lines[4] == f"pair_coeff * * snap {coeff} {param} Ni Mo"
+    assert lines[4] == "pair_coeff * * snap model.snapcoeff model.snapparam Ni Mo"
     again = read_snap(coeff, param, script=script)
     np.testing.assert_array_equal(evaluate(again, alloy()), evaluate(model, alloy()))
     assert read_snap(coeff, param)[-1].baseline is None
@@ -250,11 +250,14 @@ def test_without_a_baseline_no_script_is_written(tmp_path):
 
 
 def test_the_files_say_how_to_use_them(tmp_path):
-    folder = tmp_path / "with space"
-    folder.mkdir()
-    coeff, param = write_snap(random_model(), folder / "x")
-    for path in (coeff, param):
-        assert f'# pair_coeff * * "{coeff}" "{param}" Ni Mo' in path.read_text().splitlines()
+    for path in write_snap(random_model(), tmp_path / "with space"):
+        line = '# pair_coeff * * "with space.snapcoeff" "with space.snapparam" Ni Mo'
+        assert line in path.read_text().splitlines()
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no folder {tmp_path / 'nowhere'}; create it"):
+        write_snap(random_model(), tmp_path / "nowhere" / "x")
 
 
 SCRIPTS = {

@@ -61,8 +61,9 @@ def assert_equal_results(session, model, atoms):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_lammps_gives_the_same_numbers_with_the_files_written(tmp_path, case):
+def test_lammps_gives_the_same_numbers_with_the_files_written(tmp_path, case, monkeypatch):
     model = make_model(**case)
+    monkeypatch.chdir(tmp_path)  # the script names the files without their folder
     coeff, param, *script = write_snap(model, tmp_path / "model")
     for atoms in STRUCTURES.values():
         with peer.Session(atoms, SPECIES) as session:

@@ -168,6 +168,11 @@ def test_an_unregistered_class_is_refused(tmp_path):
         register(Ridge)
 
 
+def test_a_missing_folder_is_named(toy, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no folder {tmp_path / 'nowhere'}; create it"):
+        save(toy, tmp_path / "nowhere" / "x")
+
+
 def test_a_failed_write_leaves_the_old_file(toy, file, monkeypatch):
     before = file.read_bytes()
 

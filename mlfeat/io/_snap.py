@@ -123,12 +123,15 @@ def write_snap(model, stem):
     -------
     tuple of pathlib.Path
         ``stem.snapcoeff`` and ``stem.snapparam``. If the potential has a ZBL baseline, also ``stem.in``:
-        the lines that add it by ``pair_style hybrid/overlay``, for LAMMPS' ``include`` command.
+        the lines that add it by ``pair_style hybrid/overlay``, for LAMMPS' ``include`` command. They name the
+        other two without their folder, as LAMMPS finds them where it runs or in ``LAMMPS_POTENTIALS``.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
+    FileNotFoundError
+        If the folder does not exist.
     TypeError
         If the descriptor is none that LAMMPS' files can name.
     ValueError
@@ -160,7 +163,7 @@ def write_snap(model, stem):
         raise TypeError(f"LAMMPS' SNAP files hold bispectrum components, not {type(descriptor).__name__}.")
     coefficients, quadratic = _coefficients(descriptor, steps, potential)
     paths = [Path(f"{stem}.{ending}") for ending in ("snapcoeff", "snapparam", "in")]
-    script = format_pair_commands(*paths[:2], descriptor.species_, potential.baseline)
+    script = format_pair_commands(*(path.name for path in paths[:2]), descriptor.species_, potential.baseline)
     content = SnapCoefficients(
         descriptor.species_,
         descriptor._per_species("radii"),
