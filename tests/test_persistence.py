@@ -387,6 +387,16 @@ def test_files_whose_parts_do_not_go_together_are_refused(change, reason, snap_f
     assert str(file) in str(caught.value)
 
 
+def test_classes_of_ones_own_can_check_what_was_loaded(toy, file, monkeypatch):
+    def check(self):
+        if self.coef_[0] > 0:
+            raise ValueError("coef_ is positive")
+
+    monkeypatch.setattr(Toy, "_check_fitted", check, raising=False)
+    with pytest.raises(ValueError, match="parts of the Toy do not go together: coef_ is positive"):
+        load(file)
+
+
 def test_a_model_changed_since_its_fit_is_not_saved(snap_file, tmp_path):
     model = load(snap_file)
     model[0].set_params(twojmax=2)
