@@ -5,6 +5,7 @@ allocates no more than the file's own size and executes nothing. The hash finds 
 say who wrote the file.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -115,7 +116,7 @@ def little_endian(array):
 def write_atomically(path, blob):
     """Write a file whole or not at all: an older one stays until the new one is on the disk."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}; create it first", str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:

@@ -428,7 +428,7 @@ BAD = {
     "other model": (["evaluate", "bare.xyz", "{data}/test.xyz"], "bare.xyz: no mlfeat model"),
     "species": (["evaluate", "{data}/model.mlfeat", "Al.xyz"], "Al.xyz: structure 0 has Al, but"),
     "option": (["convert", "{data}/model.mlfeat", "m", "--species", "Cu"], "belong to LAMMPS' files"),
-    "target": (["convert", "{data}/model.mlfeat", "none/m"], "none/m: No such file or directory"),
+    "target": (["convert", "{data}/model.mlfeat", "none/m"], "none/m: there is no folder none; create it first"),
     "sizes": (["benchmark", "{data}/model.mlfeat", "--sizes", "10,x"], "'x' is not a positive integer"),
     "several": (["benchmark", "{data}/model.mlfeat", "--structure", "{data}/test.xyz"], "choose one"),
 }
