@@ -47,8 +47,8 @@ def _group_factors(group_weights):
 
 
 def warn_of_unknown_groups(group_weights, groups, stacklevel=2):
-    """Warn if no group of the data is among those that have weights; some of a published list may well be missing."""
-    named = {str(group) for group in group_weights or ()}
+    """Warn if no group of the data is among those with a weight; some of a published list may well be missing."""
+    named = {str(group) for group, weight in (group_weights or {}).items() if np.any(np.not_equal(weight, 1))}
     if named.isdisjoint(groups) and named:
         has = ", ".join(repr(str(group)) for group in sorted(set(groups) - {""})) or "none"
         warnings.warn(
