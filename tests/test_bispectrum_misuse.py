@@ -67,3 +67,17 @@ def test_a_neighbor_list_that_is_too_short_is_refused(structures):
 def test_parameters_of_a_wrong_kind_are_refused(structures, parameters, message):
     with pytest.raises(ValueError, match=message):
         Bispectrum(**parameters).fit_transform(structures)
+
+
+def test_pullbacks_that_live_side_by_side_keep_their_own_density(structures):
+    descriptor = Bispectrum(4.0, 4).fit(structures)
+    rng = np.random.default_rng(0)
+    pairs = [NeighborPairs.from_atoms(structures[0], 4.0)]
+    pairs += [pairs[0].moved(pairs[0].positions + rng.uniform(-0.1, 0.1, (8, 3))) for _ in range(4)]
+    cotangents = rng.normal(size=(8, 14))
+    expected = [descriptor.vjp(p, cotangents) for p in pairs]
+    pullbacks = [descriptor.values_and_pullback(p)[1] for p in pairs]
+    del pullbacks[1]
+    pullbacks.append(descriptor.values_and_pullback(pairs[1])[1])
+    for pullback, k in zip(pullbacks, (0, 2, 3, 4, 1), strict=True):
+        np.testing.assert_array_equal(pullback(cotangents), expected[k])

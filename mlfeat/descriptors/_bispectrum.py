@@ -1,5 +1,6 @@
 """Bispectrum components, the descriptor of SNAP and qSNAP."""
 
+from collections import deque
 from collections.abc import Mapping
 from itertools import product
 from numbers import Integral, Real
@@ -249,7 +250,8 @@ class Bispectrum(Descriptor):
     def _forward(self, compiled, arguments, n_atoms):
         """Values and density of all centers."""
         lanes = kernel("bispectrum").lanes
-        density = np.empty((-(-n_atoms // lanes), compiled.density_size * lanes))
+        shape = -(-n_atoms // lanes), compiled.density_size * lanes
+        density = _spare_density(shape)
         values = np.empty((n_atoms, self.n_features_out_))
         run_chunks(lambda a, b: compiled.values(*arguments, a, b, density, values), n_atoms, self.n_jobs)
         return values, density
@@ -264,18 +266,7 @@ class Bispectrum(Descriptor):
         """Features, and the function from cotangents (n_atoms, n_features) to pair gradients (n_pairs, 3)."""
         compiled, arguments = self._kernel(), self._arguments(pairs)
         values, density = self._forward(compiled, arguments, pairs.n_atoms)
-
-        def pullback(cotangents):
-            cotangents = np.ascontiguousarray(cotangents, dtype=float)
-            gradients = np.empty((pairs.n_pairs, 3))
-            run_chunks(
-                lambda a, b: compiled.gradient(*arguments, a, b, density, cotangents, gradients),
-                pairs.n_atoms,
-                self.n_jobs,
-            )
-            return gradients
-
-        return values, pullback
+        return values, _Pullback(self, compiled, arguments, density)
 
     def vjp(self, pairs, cotangents):
         """Pair gradients (n_pairs, 3) for cotangents (n_atoms, n_features) of the features."""
@@ -300,6 +291,38 @@ class Bispectrum(Descriptor):
         channels = self.species_ if self.chemflag else ("",)
         prefixes = ["".join(triple) for triple in product(channels, repeat=3)]
         return np.array([f"B{prefix}_{label}" for prefix in prefixes for label in labels], dtype=object)
+
+
+_SPARE = deque(maxlen=2)  # densities that nobody uses: fresh memory at every step would cost its page faults
+
+
+def _spare_density(shape):
+    try:
+        density = _SPARE.pop()
+    except IndexError:
+        density = None
+    return density if density is not None and density.shape == shape else np.empty(shape)
+
+
+class _Pullback:
+    """From cotangents to pair gradients. It owns the density, which is free for others when it is gone."""
+
+    def __init__(self, descriptor, compiled, arguments, density):
+        self.descriptor, self.compiled, self.arguments, self.density = descriptor, compiled, arguments, density
+
+    def __call__(self, cotangents):
+        vectors, offsets, *_ = self.arguments
+        cotangents = np.ascontiguousarray(cotangents, dtype=float)
+        gradients = np.empty(vectors.shape)
+        run_chunks(
+            lambda a, b: self.compiled.gradient(*self.arguments, a, b, self.density, cotangents, gradients),
+            len(offsets) - 1,
+            self.descriptor.n_jobs,
+        )
+        return gradients
+
+    def __del__(self):
+        _SPARE.append(self.density)
 
 
 def _check_number(name, value, valid, expected):
