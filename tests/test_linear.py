@@ -122,7 +122,7 @@ def test_groups_are_named_as_strings(structures, noisy, solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_weights_of_groups_that_are_not_there_warn(features, noisy, solver):
-    potential = LinearPotential(Ridge(1e-6), solver=solver, group_weights={"hto": 4.0, 3: 1.0})
+    potential = LinearPotential(Ridge(1e-6), solver=solver, group_weights={"hto": 4.0, 3: 2.0, "one": 1.0})
     with pytest.warns(UserWarning, match="names '3', 'hto', but the groups of the data are: 'bulk', 'hot';"):
         potential.fit(features, noisy)
     if solver != "stacked":
