@@ -1,6 +1,6 @@
 """The contracts: what a descriptor, a step between, and a potential promise."""
 
-from mlfeat.base._descriptor import Descriptor
+from mlfeat.base._descriptor import Descriptor, FeatureBlock
 from mlfeat.base._model import (
     ExtrapolationWarning,
     extrapolation_grades,
@@ -15,6 +15,7 @@ __all__ = [
     "Composed",
     "Descriptor",
     "ExtrapolationWarning",
+    "FeatureBlock",
     "FeatureStep",
     "PotentialMixin",
     "extrapolation_grades",

@@ -1,6 +1,7 @@
 """What a descriptor promises."""
 
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -15,6 +16,26 @@ from mlfeat.base._keyed import Keyed
 from mlfeat.features import FeatureSet, StructureFeatures, assemble_rows, center_blocks
 from mlfeat.neighbors import NeighborPairs, check_cutoff, check_structures
 from mlfeat.targets import get_group
+
+
+class FeatureBlock(NamedTuple):
+    """Features of an atom that belong to one kernel.
+
+    Attributes
+    ----------
+    name : str
+        Its name, as a potential's parameters have it.
+    start, stop : int
+        The features ``start:stop``.
+    covariance : array of shape (stop - start, stop - start), or None
+        None: features B for a kernel of dot products, k(i, j) = (B_i · B_j)^ζ. Else the features are the kernel's own
+        functions, B_is = k(i, s) for points s that the descriptor chose, and this is k(s, t).
+    """
+
+    name: str
+    start: int
+    stop: int
+    covariance: np.ndarray | None = None
 
 
 class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
@@ -306,6 +327,18 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         check_is_fitted(self)
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out_)], dtype=object)
+
+    def feature_blocks(self):
+        """Divide the features among kernels, for Gaussian processes.
+
+        Returns
+        -------
+        tuple of FeatureBlock
+            In the order of the features, which they cover. Here one block for dot products, with the class's name in
+            lower case.
+        """
+        check_is_fitted(self)
+        return (FeatureBlock(type(self).__name__.lower(), 0, self.n_features_out_),)
 
     def species_index(self, numbers):
         """Look up atoms among the species.
