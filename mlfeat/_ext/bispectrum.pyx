@@ -17,6 +17,7 @@ from libc.math cimport M_PI, cos, sin, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from mlfeat._ext.harmonics cimport Harmonics, Legendre, fill_gradients, fill_harmonics
 from mlfeat._ext.simd cimport LANES, sincospi, splat, vec
 
 lanes = LANES
@@ -41,10 +42,7 @@ cdef struct Work:
     vec* field  # [neighbor][NX ... CUT_SLOPE]
     vec* radial  # g_nl, later A g_nl
     vec* slope  # d(A g_nl)/dr
-    vec* legendre  # Q_lm
-    vec* cosine  # (x + iy)^m
-    vec* sine
-    vec* harmonic  # Y_lm
+    Harmonics harmonics
     vec* weight  # cotangents of Y_lm, or ∇Y_lm as x, y, z
     vec* u  # [channel][element][re, im]
     vec* z  # one coupling
@@ -60,7 +58,8 @@ cdef class Kernel:
     Parameters
     ----------
     tables : Tables
-    harmonics : Harmonics
+    radial : Radial
+    legendre : Legendre
     cutoff : array (n_species, n_species)
         Pair cutoffs in Å.
     weights : array (n_species,)
@@ -77,6 +76,7 @@ cdef class Kernel:
     cdef double rfac0, rmin0
     cdef bint switch, chem, self_all
     cdef const double[::1] up, back, down, above, q_up, q_back, q_slope
+    cdef Legendre legendre
     cdef const int[::1] t_start, t_column, a_start, a_column
     cdef const double[::1] t_value, a_value
     cdef const int[::1] half_offset, half_full, product_start, product_first, product_second
@@ -87,14 +87,16 @@ cdef class Kernel:
     cdef const double[::1] weights
     cdef const double[:, :, ::1] inner
 
-    def __init__(self, tables, harmonics, cutoff, weights, inner, shift, rfac0, rmin0, switch, chem, self_all):
+    def __init__(self, tables, radial, legendre, cutoff, weights, inner, shift, rfac0, rmin0, switch, chem, self_all):
         self.twojmax, self.n_channels, self.n_features = tables.twojmax, tables.n_channels, tables.n_features
         self.n_species = len(weights)
         self.n_l = (self.twojmax + 1) ** 2
-        self.n_g = len(harmonics.radial_up)
+        self.n_g = len(radial.up)
         self.n_u = self.n_x = len(tables.from_wigner.start) - 1
         self.n_h = len(tables.half_full)
-        self.up, self.back, self.down, self.above, self.q_up, self.q_back, self.q_slope = harmonics
+        self.up, self.back, self.down, self.above = radial
+        self.q_up, self.q_back, self.q_slope = legendre
+        self.legendre = Legendre(self.twojmax, &self.q_up[0], &self.q_back[0], &self.q_slope[0])
         self.t_start, self.t_column, self.t_value = tables.to_wigner
         self.a_start, self.a_column, self.a_value = tables.from_wigner
         self.half_offset, self.half_full, self.half_weight = tables.half_offset, tables.half_full, tables.half_weight
@@ -217,11 +219,11 @@ cdef class Kernel:
         work.field = p
         work.radial = work.field + sizes[0]
         work.slope = work.radial + sizes[1]
-        work.legendre = work.slope + sizes[2]
-        work.cosine = work.legendre + sizes[3]
-        work.sine = work.cosine + sizes[4]
-        work.harmonic = work.sine + sizes[5]
-        work.weight = work.harmonic + sizes[6]
+        work.harmonics.legendre = work.slope + sizes[2]
+        work.harmonics.cosine = work.harmonics.legendre + sizes[3]
+        work.harmonics.sine = work.harmonics.cosine + sizes[4]
+        work.harmonics.value = work.harmonics.sine + sizes[5]
+        work.weight = work.harmonics.value + sizes[6]
         work.u = work.weight + sizes[7]
         work.z = work.u + sizes[8]
         work.y = work.z + sizes[9]
@@ -323,30 +325,8 @@ cdef class Kernel:
         for k in range(self.n_g):
             g[k] = g[k] * amplitude
 
-    cdef inline void fill_harmonics(self, Work* work, const vec* f) noexcept nogil:
-        """legendre Q_lm(z), (cosine, sine)_m = (x + iy)^m, harmonic Y_{l,±m} = Q_lm cosine_m, Q_lm sine_m."""
-        cdef vec x = f[NX], y = f[NY], z = f[NZ], t
-        cdef vec* q = work.legendre
-        cdef vec* Y
-        cdef int l, m, k
-        work.cosine[0] = splat(1.0)
-        work.sine[0] = splat(0.0)
-        for m in range(1, self.twojmax + 1):
-            work.cosine[m] = x * work.cosine[m - 1] - y * work.sine[m - 1]
-            work.sine[m] = x * work.sine[m - 1] + y * work.cosine[m - 1]
-        for l in range(self.twojmax + 1):
-            k = l * (l + 1) // 2
-            for m in range(l - 1):
-                q[k + m] = self.q_up[k + m] * (z * q[k - l + m] - self.q_back[k + m] * q[k - 2 * l + 1 + m])
-            if l > 0:
-                q[k + l - 1] = self.q_up[k + l - 1] * z * q[k - 1]
-            q[k + l] = splat(self.q_up[k + l])
-            Y = work.harmonic + l * l + l
-            Y[0] = q[k]
-            for m in range(1, l + 1):
-                t = q[k + m]
-                Y[m] = t * work.cosine[m]
-                Y[-m] = t * work.sine[m]
+    cdef inline void fill_directions(self, Work* work, const vec* f) noexcept nogil:
+        fill_harmonics(&self.legendre, &work.harmonics, f[NX], f[NY], f[NZ])
 
     # ------------------------------------------------------------------ forward
 
@@ -367,11 +347,11 @@ cdef class Kernel:
             most = self.gather(work, pairs, center, stop, channel if self.chem else -1)
             for k in range(most):
                 self.fill_radial(work, work.field + k * N_FIELDS, False)
-                self.fill_harmonics(work, work.field + k * N_FIELDS)
+                self.fill_directions(work, work.field + k * N_FIELDS)
                 row = x + channel * self.n_x
                 g = 0
                 for n in range(self.twojmax + 1):
-                    Y = work.harmonic
+                    Y = work.harmonics.value
                     for l in range(n + 1):
                         a = work.radial[g]
                         g += 1
@@ -469,7 +449,7 @@ cdef class Kernel:
         cdef int l, m, n, lm, k
         cdef const vec* row
         self.fill_radial(work, f, True)
-        self.fill_harmonics(work, f)
+        self.fill_directions(work, f)
         for l in range(self.twojmax + 1):
             for lm in range(l * l, (l + 1) * (l + 1)):
                 h = splat(0.0)
@@ -483,7 +463,7 @@ cdef class Kernel:
                     row += (n + 1) * (n + 1)
                     k += n + 1
                 work.weight[lm] = h
-                radial += d * work.harmonic[lm]
+                radial += d * work.harmonics.value[lm]
         for m in range(self.twojmax + 1):
             a_m = splat(0.0)
             b_m = splat(0.0)
@@ -492,17 +472,17 @@ cdef class Kernel:
                 k = l * (l + 1) // 2 + m
                 lm = l * l + l
                 if m > 0:
-                    a_m += work.weight[lm + m] * work.legendre[k]
-                    b_m += work.weight[lm - m] * work.legendre[k]
+                    a_m += work.weight[lm + m] * work.harmonics.legendre[k]
+                    b_m += work.weight[lm - m] * work.harmonics.legendre[k]
                 if m < l:
-                    h = work.weight[lm + m] * work.cosine[m]
+                    h = work.weight[lm + m] * work.harmonics.cosine[m]
                     if m > 0:
-                        h += work.weight[lm - m] * work.sine[m]
-                    z_m += self.q_slope[k] * work.legendre[k + 1] * h
+                        h += work.weight[lm - m] * work.harmonics.sine[m]
+                    z_m += self.q_slope[k] * work.harmonics.legendre[k + 1] * h
             gz += z_m
             if m > 0:
-                gx += m * (a_m * work.cosine[m - 1] + b_m * work.sine[m - 1])
-                gy += m * (b_m * work.cosine[m - 1] - a_m * work.sine[m - 1])
+                gx += m * (a_m * work.harmonics.cosine[m - 1] + b_m * work.harmonics.sine[m - 1])
+                gy += m * (b_m * work.harmonics.cosine[m - 1] - a_m * work.harmonics.sine[m - 1])
         along = gx * f[NX] + gy * f[NY] + gz * f[NZ]
         gradient[0] = radial * f[NX] + (gx - along * f[NX]) * f[RINV]
         gradient[1] = radial * f[NY] + (gy - along * f[NY]) * f[RINV]
@@ -564,28 +544,12 @@ cdef class Kernel:
 
     cdef inline void fill_basis(self, Work* work, const vec* f) noexcept nogil:
         """x[nlm] = ∇(A g_nl Y_lm) as three components."""
-        cdef vec x = f[NX], y = f[NY], z = f[NZ], gx, gy, gz, along, a, d, h
+        cdef vec x = f[NX], y = f[NY], z = f[NZ], a, d, h
         cdef vec* to = work.x
-        cdef int n, l, m, k, lm
+        cdef int n, l, k, lm
         self.fill_radial(work, f, True)
-        self.fill_harmonics(work, f)
-        for l in range(self.twojmax + 1):
-            for m in range(-l, l + 1):
-                k = l * (l + 1) // 2 + abs(m)
-                gx = gy = gz = splat(0.0)
-                if m > 0:
-                    gx = m * work.legendre[k] * work.cosine[m - 1]
-                    gy = -m * work.legendre[k] * work.sine[m - 1]
-                elif m < 0:
-                    gx = -m * work.legendre[k] * work.sine[-m - 1]
-                    gy = -m * work.legendre[k] * work.cosine[-m - 1]
-                if abs(m) < l:
-                    gz = self.q_slope[k] * work.legendre[k + 1] * (work.cosine[m] if m >= 0 else work.sine[-m])
-                along = gx * x + gy * y + gz * z
-                lm = 3 * (l * l + l + m)
-                work.weight[lm] = (gx - along * x) * f[RINV]
-                work.weight[lm + 1] = (gy - along * y) * f[RINV]
-                work.weight[lm + 2] = (gz - along * z) * f[RINV]
+        self.fill_directions(work, f)
+        fill_gradients(&self.legendre, &work.harmonics, x, y, z, f[RINV], work.weight)
         k = 0
         for n in range(self.twojmax + 1):
             for l in range(n + 1):
@@ -593,7 +557,7 @@ cdef class Kernel:
                 d = work.slope[k]
                 k += 1
                 for lm in range(l * l, (l + 1) * (l + 1)):
-                    h = d * work.harmonic[lm]
+                    h = d * work.harmonics.value[lm]
                     to[0] = a * work.weight[3 * lm] + h * x
                     to[1] = a * work.weight[3 * lm + 1] + h * y
                     to[2] = a * work.weight[3 * lm + 2] + h * z

@@ -10,7 +10,8 @@ import numpy as np
 from mlfeat._ext import kernel
 from mlfeat._parallel import run_chunks
 from mlfeat.base import Descriptor
-from mlfeat.descriptors._bispectrum_tables import bispectrum_tables, components, harmonics_tables
+from mlfeat.descriptors._bispectrum_tables import bispectrum_tables, components, radial_tables
+from mlfeat.descriptors._harmonics import legendre_tables
 
 __all__ = ["Bispectrum"]
 
@@ -223,7 +224,8 @@ class Bispectrum(Descriptor):
             tables = bispectrum_tables(self.twojmax, self._n_channels(), bool(self.bnormflag))
             self._compiled = kernel("bispectrum").Kernel(
                 tables,
-                harmonics_tables(self.twojmax),
+                radial_tables(self.twojmax),
+                legendre_tables(self.twojmax),
                 self._pair_cutoffs(),
                 self._per_species("weights"),
                 self._inner_switching(),

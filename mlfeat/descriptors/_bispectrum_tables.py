@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlfeat.descriptors._harmonics import triangle
+
 
 @lru_cache(maxsize=None)
 def clebsch_gordan(j1, j2, j):
@@ -277,47 +279,32 @@ def bispectrum_tables(twojmax, n_channels=1, normalized=False):
     )
 
 
-class Harmonics(NamedTuple):
-    """Coefficients of the recurrences of the radial functions and of the spherical harmonics, up to 2J."""
+class Radial(NamedTuple):
+    """Coefficients of the recurrences of the radial functions, up to 2J, in triangular order n(n+1)/2 + l."""
 
-    radial_up: np.ndarray  # (n, l): 1/a_nl, then a_{n-1,l}/a_nl; on l = n the ratio of g_ll to sin(psi) g_{l-1,l-1}
-    radial_back: np.ndarray
+    up: np.ndarray  # 1/a_nl, then a_{n-1,l}/a_nl; on l = n the ratio of g_ll to sin(psi) g_{l-1,l-1}
+    back: np.ndarray
     slope_down: np.ndarray  # d g_nl / d psi = slope_down g_{n,l-1} - slope_up g_{n,l+1}
     slope_up: np.ndarray
-    legendre_up: np.ndarray  # (l, m): Q_lm = up (z Q_{l-1,m} - back Q_{l-2,m}); on l = m the constant Q_mm
-    legendre_back: np.ndarray
-    legendre_slope: np.ndarray  # d Q_lm / dz = slope Q_{l,m+1}
 
 
 @lru_cache(maxsize=16)
-def harmonics_tables(twojmax):
-    """Recurrence coefficients in triangular order k(k+1)/2 + i, for (k, i) = (n, l) or (l, m)."""
-    pairs = [(k, i) for k in range(twojmax + 1) for i in range(k + 1)]
-
-    def table(function):
-        return np.array([float(function(k, i)) for k, i in pairs])
+def radial_tables(twojmax):
+    """Recurrence coefficients up to `twojmax`."""
 
     def overlap(n, l):  # <cos psi g_{n-1,l} | g_{n,l}>
         return 0.5 * sqrt((n - l) * (n + l + 1) / (n * (n + 1)))
 
-    def constant(m):  # Q_mm, the factor sqrt(2) of m > 0 included
-        value = sqrt(2.0) if m else 1.0
-        for k in range(1, m + 1):
-            value *= sqrt((2 * k + 1) / (2 * k))
-        return value
+    def up(n, l):
+        return 1 / overlap(n, l) if l < n else sqrt((2 * l + 2) / (2 * l + 1)) if l else 1.0
 
-    def up(l, m):
-        return constant(m) if l == m else sqrt((4 * l * l - 1) / (l * l - m * m))
+    def back(n, l):
+        return overlap(n - 1, l) if l < n - 1 else 0.0
 
-    def back(l, m):
-        return sqrt(((l - 1) ** 2 - m * m) / (4 * (l - 1) ** 2 - 1)) if l > m + 1 else 0.0
+    def slope_down(n, l):
+        return l * sqrt((n + 1) ** 2 - l * l) / (2 * l + 1)
 
-    return Harmonics(
-        radial_up=table(lambda n, l: 1 / overlap(n, l) if l < n else sqrt((2 * l + 2) / (2 * l + 1)) if l else 1.0),
-        radial_back=table(lambda n, l: overlap(n - 1, l) if l < n - 1 else 0.0),
-        slope_down=table(lambda n, l: l * sqrt((n + 1) ** 2 - l * l) / (2 * l + 1)),
-        slope_up=table(lambda n, l: (l + 1) * sqrt((n + 1) ** 2 - (l + 1) ** 2) / (2 * l + 1)),
-        legendre_up=table(up),
-        legendre_back=table(back),
-        legendre_slope=table(lambda l, m: sqrt((l + m + 1) * (l - m)) * (1.0 if m else sqrt(0.5))),
-    )
+    def slope_up(n, l):
+        return (l + 1) * sqrt((n + 1) ** 2 - (l + 1) ** 2) / (2 * l + 1)
+
+    return Radial(*(triangle(function, twojmax) for function in (up, back, slope_down, slope_up)))
