@@ -4,7 +4,7 @@ from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
-from mlfeat.descriptors import Bispectrum
+from mlfeat.descriptors import SOAP, Bispectrum
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
@@ -13,6 +13,7 @@ from mlfeat.targets import get_groups, make_targets
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "SOAP",
     "ZBL",
     "Bispectrum",
     "ExtrapolationWarning",

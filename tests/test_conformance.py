@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 import mlfeat
 from mlfeat import (
+    SOAP,
     Bispectrum,
     FeatureScaler,
     LinearPotential,
@@ -102,6 +103,13 @@ DESCRIPTORS |= {
     "Bispectrum-inner": Bispectrum(cutoff=4.4, twojmax=4, **TWO, **INNER),
     "Bispectrum-chem": Bispectrum(cutoff=4.4, twojmax=4, chemflag=True, bzeroflag=True, bnormflag=True, **TWO),
     "Bispectrum-chem-all": Bispectrum(cutoff=4.4, twojmax=3, chemflag=True, wselfallflag=True, **TWO, **INNER),
+    "SOAP-small": SOAP(cutoff=4.3, n_max=5, l_max=4, sigma=0.4, cutoff_transition_width=1.0, covariance_sigma0=0.1),
+    "SOAP-least": SOAP(cutoff=4.0, n_max=1, l_max=0, central_weight=0.5, normalize=False),
+    "SOAP-unnormalized": SOAP(cutoff=4.3, n_max=4, l_max=3, normalize=False, central_weight=0.0),
+    "SOAP-gto": SOAP(cutoff=4.3, n_max=9, l_max=6, radial_basis="gto"),
+    "SOAP-mu1nu1": SOAP(cutoff=4.3, n_max=4, l_max=3, compression="mu1nu1"),
+    "SOAP-mu2": SOAP(cutoff=4.3, n_max=4, l_max=3, compression="mu2"),
+    "SOAP-random": SOAP(cutoff=4.3, n_max=4, l_max=3, compression="random", n_channels=5, random_state=3),
     "scaled": Chain(Bispectrum(twojmax=4), [FeatureScaler()]),
     "quadratic": Chain(Bispectrum(twojmax=4), [QuadraticExpansion()]),
     "scaled-quadratic-scaled": Chain(Bispectrum(twojmax=2), [FeatureScaler(), QuadraticExpansion(), FeatureScaler()]),

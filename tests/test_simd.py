@@ -6,32 +6,31 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
-from mlfeat import Bispectrum, _ext
+from mlfeat import SOAP, Bispectrum, _ext
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.testing import assert_close, awkward_structures, crystal
 
 ISAS = _ext.supported_isas()
 SPECIES = ("Mo", "Ni")
-SETTINGS = {
-    "twojmax=6": {},
-    "twojmax=8": {"twojmax": 8, "cutoff": 3.9},
-    "twojmax=14": {"twojmax": 14, "cutoff": 3.5},
-    "two species": {"twojmax": 5, "radii": (0.5, 0.45), "weights": (1.0, -0.6), "rmin0": 0.3, "bzeroflag": True},
-    "chem, inner": {
-        "twojmax": 3,
-        "chemflag": True,
-        "bnormflag": True,
-        "switchinnerflag": True,
-        "sinner": (2.3, 2.5),
-        "dinner": 0.3,
-    },
+INNER = {"switchinnerflag": True, "sinner": (2.3, 2.5), "dinner": 0.3}
+DESCRIPTORS = {
+    "twojmax=6": Bispectrum(),
+    "twojmax=8": Bispectrum(3.9, 8),
+    "twojmax=14": Bispectrum(3.5, 14),
+    "two species": Bispectrum(twojmax=5, radii=(0.5, 0.45), weights=(1.0, -0.6), rmin0=0.3, bzeroflag=True),
+    "chem, inner": Bispectrum(twojmax=3, chemflag=True, bnormflag=True, **INNER),
+    "soap": SOAP(cutoff=4.3),
+    "soap, odd sizes": SOAP(cutoff=4.3, n_max=5, l_max=3, normalize=False),
+    "soap, mu1nu1": SOAP(cutoff=4.3, n_max=3, l_max=4, compression="mu1nu1"),
+    "soap, random": SOAP(cutoff=4.3, n_max=9, l_max=2, compression="random", n_channels=11),
 }
 
 
-def operations(structures, settings):
+def operations(structures, descriptor):
     """Everything that the kernel computes, by a name."""
-    descriptor = Bispectrum(species=SPECIES, **settings).fit(list(structures.values()))
+    descriptor = clone(descriptor).set_params(species=SPECIES).fit(list(structures.values()))
     rng = np.random.default_rng(0)
     results = {}
     for name, atoms in structures.items():
@@ -46,14 +45,14 @@ def operations(structures, settings):
 
 
 @pytest.mark.parametrize("isa", ISAS[1:])
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_instruction_sets_agree(setting, isa, monkeypatch):
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_instruction_sets_agree(name, isa, monkeypatch):
     structures = {**awkward_structures(SPECIES), "crystal": crystal(SPECIES, (3, 3, 3))}
     monkeypatch.setattr(_ext, "ISA", "baseline")
-    expected = operations(structures, SETTINGS[setting])
+    expected = operations(structures, DESCRIPTORS[name])
     monkeypatch.setattr(_ext, "ISA", isa)
-    for name, found in operations(structures, SETTINGS[setting]).items():
-        assert_close(found, expected[name], f"{isa}, {name}", rtol=1e-10)
+    for what, found in operations(structures, DESCRIPTORS[name]).items():
+        assert_close(found, expected[what], f"{isa}, {what}", rtol=1e-10)
 
 
 def test_instruction_sets_are_different_code():

@@ -114,22 +114,21 @@ cdef class Kernel:
         self.rfac0, self.rmin0 = rfac0, rmin0
         self.switch, self.chem, self.self_all = switch, chem, self_all
 
-    @property
-    def density_size(self):
-        """Number of vectors that the density of one batch takes."""
-        return self.n_channels * self.n_x
+    def density_shape(self, n_atoms):
+        """Shape of the densities of `n_atoms` centers: a batch of LANES in each row."""
+        return n_batches(0, n_atoms), self.n_channels * self.n_x * LANES
 
     # ------------------------------------------------------------------ operations
 
     def values(self, const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
                const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop,
                double[:, ::1] density, double[:, ::1] out):
-        """Fill `out` (n_atoms, n_features) and `density` (n_batches, density_size · LANES) for centers start to stop.
+        """Fill `out` (n_atoms, n_features) and `density` (`density_shape`) for centers start to stop.
 
         `start` is a multiple of LANES.
         """
         if (out.shape[0] < stop or out.shape[1] != self.n_features or density.shape[0] * LANES < stop
-                or density.shape[1] != self.density_size * LANES):
+                or density.shape[1] != self.n_channels * self.n_x * LANES):
             raise ValueError("values or density have the wrong shape")
         cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
         cdef Work work
@@ -549,7 +548,7 @@ cdef class Kernel:
         cdef int n, l, k, lm
         self.fill_radial(work, f, True)
         self.fill_directions(work, f)
-        fill_gradients(&self.legendre, &work.harmonics, x, y, z, f[RINV], work.weight)
+        fill_gradients(&self.legendre, &work.harmonics, x, y, z, f[RINV], work.weight, 3)
         k = 0
         for n in range(self.twojmax + 1):
             for l in range(n + 1):

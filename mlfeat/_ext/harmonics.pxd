@@ -46,8 +46,8 @@ cdef inline void fill_harmonics(const Legendre* table, Harmonics* h, vec x, vec 
 
 
 cdef inline void fill_gradients(const Legendre* table, const Harmonics* h, vec x, vec y, vec z, vec rinv,
-                                vec* out) noexcept nogil:
-    """out[lm] = ∇Y_lm(r/|r|) as three components, once `fill_harmonics` was called; `rinv` is 1/|r|."""
+                                vec* out, int stride) noexcept nogil:
+    """out[stride · lm] and the next two = ∇Y_lm(r/|r|), once `fill_harmonics` was called; `rinv` is 1/|r|."""
     cdef vec gx, gy, gz, along
     cdef int l, m, k
     for l in range(table.l_max + 1):
@@ -66,4 +66,4 @@ cdef inline void fill_gradients(const Legendre* table, const Harmonics* h, vec x
             out[0] = (gx - along * x) * rinv
             out[1] = (gy - along * y) * rinv
             out[2] = (gz - along * z) * rinv
-            out += 3
+            out += stride

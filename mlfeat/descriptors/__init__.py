@@ -1,5 +1,6 @@
 """Descriptors: differentiable maps from the vectors between atoms to features of each atom."""
 
 from mlfeat.descriptors._bispectrum import Bispectrum
+from mlfeat.descriptors._soap import SOAP
 
-__all__ = ["Bispectrum"]
+__all__ = ["SOAP", "Bispectrum"]

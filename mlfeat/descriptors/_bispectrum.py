@@ -1,6 +1,5 @@
 """Bispectrum components, the descriptor of SNAP and qSNAP."""
 
-from collections import deque
 from collections.abc import Mapping
 from itertools import product
 from numbers import Integral, Real
@@ -8,9 +7,8 @@ from numbers import Integral, Real
 import numpy as np
 
 from mlfeat._ext import kernel
-from mlfeat._parallel import run_chunks
-from mlfeat.base import Descriptor
 from mlfeat.descriptors._bispectrum_tables import bispectrum_tables, components, radial_tables
+from mlfeat.descriptors._compiled import CompiledDescriptor, check_number
 from mlfeat.descriptors._harmonics import legendre_tables
 
 __all__ = ["Bispectrum"]
@@ -19,7 +17,7 @@ TWOJMAX = 14
 FLAGS = ("bzeroflag", "switchflag", "wselfallflag", "chemflag", "bnormflag", "switchinnerflag")
 
 
-class Bispectrum(Descriptor):
+class Bispectrum(CompiledDescriptor):
     r"""Bispectrum components of the neighbor density, as LAMMPS defines them.
 
     The neighbors of atom i are mapped onto the 3-sphere and expanded in Wigner matrices; their density is
@@ -151,13 +149,13 @@ class Bispectrum(Descriptor):
             value = getattr(self, name)
             if not isinstance(value, (bool, np.bool_, Integral)) or value not in (0, 1):
                 raise ValueError(f"{name}={value!r}: must be True or False")
-        _check_number("cutoff", self.cutoff, lambda v: v > 0, "a positive number")
+        check_number("cutoff", self.cutoff, lambda v: v > 0, "a positive number")
         if not isinstance(self.twojmax, Integral) or isinstance(self.twojmax, bool) or not 0 <= self.twojmax <= TWOJMAX:
             raise ValueError(f"twojmax={self.twojmax!r}: must be an integer from 0 to {TWOJMAX}")
-        _check_number("rfac0", self.rfac0, lambda v: 0 < v <= 1, "in (0, 1]")
+        check_number("rfac0", self.rfac0, lambda v: 0 < v <= 1, "in (0, 1]")
         cutoffs = self._pair_cutoffs()
         limit = 0.5 * cutoffs.min()
-        _check_number(
+        check_number(
             "rmin0", self.rmin0, lambda v: 0 <= v <= limit, f"in [0, {limit:g}], half the smallest pair cutoff"
         )
         self._inner_switching()
@@ -216,76 +214,22 @@ class Bispectrum(Descriptor):
                 shift[s] = value * np.repeat(own, len(tables.triples))
         return shift
 
-    # ---------------------------------------------------------------- kernel
-
-    def _kernel(self):
-        if getattr(self, "_compiled", None) is None:
-            self._check_unchanged()
-            tables = bispectrum_tables(self.twojmax, self._n_channels(), bool(self.bnormflag))
-            self._compiled = kernel("bispectrum").Kernel(
-                tables,
-                radial_tables(self.twojmax),
-                legendre_tables(self.twojmax),
-                self._pair_cutoffs(),
-                self._per_species("weights"),
-                self._inner_switching(),
-                self._isolated(tables),
-                self.rfac0,
-                self.rmin0,
-                self.switchflag,
-                self.chemflag,
-                self.wselfallflag,
-            )
-        return self._compiled
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_compiled": None}
-
-    def _arguments(self, pairs):
-        if pairs.cutoff < self.cutoff_:
-            raise ValueError(
-                f"the neighbor list reaches {pairs.cutoff:g} Å, the cutoff is {self.cutoff_:g} Å; "
-                "build it with NeighborPairs.from_atoms(atoms, descriptor.cutoff_)"
-            )
-        return pairs.vectors, pairs.offsets, pairs.second, self.species_index(pairs.numbers)
-
-    def _forward(self, compiled, arguments, n_atoms):
-        """Values and density of all centers."""
-        lanes = kernel("bispectrum").lanes
-        shape = -(-n_atoms // lanes), compiled.density_size * lanes
-        density = _spare_density(shape)
-        values = np.empty((n_atoms, self.n_features_out_))
-        run_chunks(lambda a, b: compiled.values(*arguments, a, b, density, values), n_atoms, self.n_jobs)
-        return values, density
-
-    # ---------------------------------------------------------------- operations
-
-    def values(self, pairs):
-        """Features of each center (n_atoms, n_features)."""
-        return self._forward(self._kernel(), self._arguments(pairs), pairs.n_atoms)[0]
-
-    def values_and_pullback(self, pairs):
-        """Features, and the function from cotangents (n_atoms, n_features) to pair gradients (n_pairs, 3)."""
-        compiled, arguments = self._kernel(), self._arguments(pairs)
-        values, density = self._forward(compiled, arguments, pairs.n_atoms)
-        return values, _Pullback(self, compiled, arguments, density)
-
-    def vjp(self, pairs, cotangents):
-        """Pair gradients (n_pairs, 3) for cotangents (n_atoms, n_features) of the features."""
-        return self.values_and_pullback(pairs)[1](cotangents)
-
-    def jacobian(self, pairs, start=0, stop=None):
-        """∂B_i/∂r_ij (n_block_pairs, 3, n_features) of the pairs of the centers start to stop."""
-        stop = pairs.n_atoms if stop is None else stop
-        compiled, arguments = self._kernel(), self._arguments(pairs)
-        base = pairs.offsets[start]
-        out = np.empty((pairs.offsets[stop] - base, 3, self.n_features_out_))
-        run_chunks(
-            lambda a, b: compiled.jacobian(*arguments, start + a, start + b, out[pairs.offsets[start + a] - base :]),
-            stop - start,
-            self.n_jobs,
+    def _compile(self):
+        tables = bispectrum_tables(self.twojmax, self._n_channels(), bool(self.bnormflag))
+        return kernel("bispectrum").Kernel(
+            tables,
+            radial_tables(self.twojmax),
+            legendre_tables(self.twojmax),
+            self._pair_cutoffs(),
+            self._per_species("weights"),
+            self._inner_switching(),
+            self._isolated(tables),
+            self.rfac0,
+            self.rmin0,
+            self.switchflag,
+            self.chemflag,
+            self.wselfallflag,
         )
-        return out
 
     def get_feature_names_out(self, input_features=None):
         """Names such as ``B_4_2_6`` (doubled j1, j2, j), with the triple of species before them if `chemflag`."""
@@ -293,40 +237,3 @@ class Bispectrum(Descriptor):
         channels = self.species_ if self.chemflag else ("",)
         prefixes = ["".join(triple) for triple in product(channels, repeat=3)]
         return np.array([f"B{prefix}_{label}" for prefix in prefixes for label in labels], dtype=object)
-
-
-_SPARE = deque(maxlen=2)  # densities that nobody uses: fresh memory at every step would cost its page faults
-
-
-def _spare_density(shape):
-    try:
-        density = _SPARE.pop()
-    except IndexError:
-        density = None
-    return density if density is not None and density.shape == shape else np.empty(shape)
-
-
-class _Pullback:
-    """From cotangents to pair gradients. It owns the density, which is free for others when it is gone."""
-
-    def __init__(self, descriptor, compiled, arguments, density):
-        self.descriptor, self.compiled, self.arguments, self.density = descriptor, compiled, arguments, density
-
-    def __call__(self, cotangents):
-        vectors, offsets, *_ = self.arguments
-        cotangents = np.ascontiguousarray(cotangents, dtype=float)
-        gradients = np.empty(vectors.shape)
-        run_chunks(
-            lambda a, b: self.compiled.gradient(*self.arguments, a, b, self.density, cotangents, gradients),
-            len(offsets) - 1,
-            self.descriptor.n_jobs,
-        )
-        return gradients
-
-    def __del__(self):
-        _SPARE.append(self.density)
-
-
-def _check_number(name, value, valid, expected):
-    if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value) or not valid(value):
-        raise ValueError(f"{name}={value!r}: must be {expected}")
