@@ -4,7 +4,7 @@ from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
-from mlfeat.descriptors import SOAP, Bispectrum
+from mlfeat.descriptors import SOAP, Bispectrum, PairDistance
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
@@ -19,6 +19,7 @@ __all__ = [
     "ExtrapolationWarning",
     "FeatureScaler",
     "LinearPotential",
+    "PairDistance",
     "PotentialCalculator",
     "QuadraticExpansion",
     "clear_cache",

@@ -18,14 +18,49 @@ cdef extern from *:
     #if defined(__GNUC__)
     typedef double vec __attribute__((vector_size(LANES * 8), aligned(8)));
     static inline vec splat(double x) { vec zero = {0}; return zero + x; }
+    typedef long long bits __attribute__((vector_size(LANES * 8), aligned(8)));
+    /* x 2^n for the n in the last bits of n + 1.5 2^52; zero where y is -700 or less */
+    static inline vec scale_or_zero(vec x, vec n, vec y) {
+        return (vec) (((bits) x + ((bits) n << 52)) & (y > splat(-700.0)));
+    }
     #else
+    #include <math.h>
     typedef double vec;
     static inline vec splat(double x) { return x; }
+    static inline vec scale_or_zero(vec x, vec n, vec y) {
+        return y > -700.0 ? ldexp(x, (int) (n - 6755399441055744.0)) : 0.0;
+    }
     #endif
     """
     const int LANES
     ctypedef double vec
     vec splat(double x) noexcept nogil
+    vec scale_or_zero(vec x, vec n, vec y) noexcept nogil
+
+
+cdef inline vec expneg(vec y) noexcept nogil:
+    """exp(y) for y ≤ 0 to rounding error; zero for y ≤ −700.
+
+    exp(y) = 2^n exp(f), |f| ≤ ½ ln 2; the first term that the Taylor polynomial of exp(f) leaves out is below 5e-18.
+    """
+    cdef vec n = 1.4426950408889634 * y + 6755399441055744.0  # 1.5·2^52: rounds to an integer
+    cdef vec k = n - 6755399441055744.0
+    cdef vec f = y - k * 0.6931471803691238 - k * 1.9082149292705877e-10  # ln 2, the first part with zeros at its end
+    cdef vec p = splat(1.6059043836821613e-10)  # 1/13!, and so on down to 1/0!
+    p = 2.08767569878681e-09 + f * p
+    p = 2.505210838544172e-08 + f * p
+    p = 2.755731922398589e-07 + f * p
+    p = 2.7557319223985893e-06 + f * p
+    p = 2.48015873015873e-05 + f * p
+    p = 0.0001984126984126984 + f * p
+    p = 0.001388888888888889 + f * p
+    p = 0.008333333333333333 + f * p
+    p = 0.041666666666666664 + f * p
+    p = 0.16666666666666666 + f * p
+    p = 0.5 + f * p
+    p = 1.0 + f * p
+    p = 1.0 + f * p
+    return scale_or_zero(p, n, y)
 
 
 cdef inline void sincospi(vec t, vec* sine, vec* cosine) noexcept nogil:

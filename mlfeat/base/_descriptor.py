@@ -79,6 +79,12 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         """Check the parameters and set `cutoff_` and `n_features_out_`; `species_` is there."""
         raise NotImplementedError
 
+    def _learn(self, structures):
+        """Find in the structures what the parameters leave open; `_setup` has run."""
+
+    def _choose_species(self, structures):
+        return _found_species(structures) if self.species is None else _given_species(self.species)
+
     def values(self, pairs):
         """Compute the features.
 
@@ -212,10 +218,11 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
             The fitted descriptor.
         """
         structures = check_structures(X)
-        self.species_ = _found_species(structures) if self.species is None else _given_species(self.species)
+        self.species_ = self._choose_species(structures)
         self._setup()
         check_cutoff(self.cutoff_)
         self._check_species(structures)
+        self._learn(structures)
         self._fitted_parameters = joblib.hash(self._parameters())
         return self
 
