@@ -73,15 +73,19 @@ class CompiledDescriptor(Descriptor):
         return out
 
 
-_SPARE = deque(maxlen=2)  # densities that nobody uses: fresh memory at every step would cost its page faults
+_SPARE = deque(maxlen=4)  # densities that nobody uses: fresh memory at every step would cost its page faults
 
 
 def _spare_density(shape):
-    try:
-        density = _SPARE.pop()
-    except IndexError:
-        density = None
-    return density if density is not None and density.shape == shape else np.empty(shape)
+    for _ in range(len(_SPARE)):  # those of a union's parts differ in shape
+        try:
+            density = _SPARE.popleft()
+        except IndexError:  # another thread took it
+            break
+        if density.shape == shape:
+            return density
+        _SPARE.append(density)
+    return np.empty(shape)
 
 
 class _Pullback:
@@ -102,7 +106,8 @@ class _Pullback:
         return gradients
 
     def __del__(self):
-        _SPARE.append(self.density)
+        if self.density.size:
+            _SPARE.append(self.density)
 
 
 def check_number(name, value, valid, expected):
