@@ -4,7 +4,7 @@ from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
-from mlfeat.descriptors import SOAP, Bispectrum, PairDistance
+from mlfeat.descriptors import SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
@@ -16,6 +16,7 @@ __all__ = [
     "SOAP",
     "ZBL",
     "Bispectrum",
+    "DescriptorUnion",
     "ExtrapolationWarning",
     "FeatureScaler",
     "LinearPotential",
@@ -28,6 +29,7 @@ __all__ = [
     "get_groups",
     "io",
     "load",
+    "make_descriptor_union",
     "make_targets",
     "metrics",
     "model_selection",

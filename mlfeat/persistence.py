@@ -43,7 +43,7 @@ UNITS = {
 _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model"}
 
 _MODULES = {
-    "mlfeat.descriptors": "Bispectrum PairDistance SOAP",
+    "mlfeat.descriptors": "Bispectrum DescriptorUnion PairDistance SOAP",
     "mlfeat.potentials": "LinearPotential ZBL",
     "mlfeat.preprocessing": "FeatureScaler QuadraticExpansion",
     "sklearn.linear_model": (

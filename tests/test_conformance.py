@@ -13,10 +13,12 @@ import mlfeat
 from mlfeat import (
     SOAP,
     Bispectrum,
+    DescriptorUnion,
     FeatureScaler,
     LinearPotential,
     PairDistance,
     QuadraticExpansion,
+    make_descriptor_union,
     make_targets,
     potentials,
 )
@@ -95,7 +97,9 @@ class Chain(Descriptor):
 
 TWO = {"species": ("Ni", "Mo"), "radii": (0.5, 0.55), "weights": (1.0, 0.7)}
 INNER = {"switchinnerflag": True, "sinner": (2.2, 2.4), "dinner": (0.3, 0.2)}
-DESCRIPTORS = {name: descriptor() for name, descriptor in public_classes(Descriptor).items()}
+UNION = DescriptorUnion([("many", Bispectrum(4.0, 4)), ("pair", PairDistance(5.0, 6)), ("near", PairDistance(3.3, 4))])
+DESCRIPTORS = {"DescriptorUnion": UNION}
+DESCRIPTORS |= {name: make() for name, make in public_classes(Descriptor).items() if name not in DESCRIPTORS}
 DESCRIPTORS |= {
     "Bispectrum-8": Bispectrum(cutoff=3.9, twojmax=8),
     "Bispectrum-odd": Bispectrum(cutoff=4.2, twojmax=5, rfac0=0.9, rmin0=0.4, bzeroflag=True),
@@ -119,6 +123,12 @@ DESCRIPTORS |= {
         species=("Ni", "Mo"),
     ),
     "PairDistance-points": PairDistance(points={("Ni", "Mo"): [1.5, 3.0]}, cutoff_transition_width=5.0),
+    "DescriptorUnion-of-unions": make_descriptor_union(
+        make_descriptor_union(PairDistance(4.5, 3), Bispectrum(twojmax=2, **TWO)),
+        SOAP(cutoff=4.3, n_max=3, l_max=2),
+        species=TWO["species"],
+        n_jobs=2,
+    ),
     "scaled": Chain(Bispectrum(twojmax=4), [FeatureScaler()]),
     "quadratic": Chain(Bispectrum(twojmax=4), [QuadraticExpansion()]),
     "scaled-quadratic-scaled": Chain(Bispectrum(twojmax=2), [FeatureScaler(), QuadraticExpansion(), FeatureScaler()]),
@@ -131,6 +141,9 @@ MODELS = {
     "linear-gram": make_pipeline(Bispectrum(twojmax=4), LinearPotential(solver="gram")),
     "linear-qr": make_pipeline(Bispectrum(twojmax=4), LinearPotential(solver="qr")),
     "linear-bayesian": make_pipeline(Bispectrum(twojmax=2), LinearPotential(BayesianRidge())),
+    "linear-union": make_pipeline(
+        make_descriptor_union(Bispectrum(twojmax=2), PairDistance(n_sparse=6)), LinearPotential(Ridge(1e-6))
+    ),
     "linear-chem": make_pipeline(Bispectrum(twojmax=2, chemflag=True, bzeroflag=True, **TWO), LinearPotential()),
     "linear-baseline": make_pipeline(
         Bispectrum(twojmax=4), LinearPotential(baseline=potentials.ZBL(inner=1.6, outer=3.1))

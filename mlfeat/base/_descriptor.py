@@ -82,8 +82,9 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
     def _learn(self, structures):
         """Find in the structures what the parameters leave open; `_setup` has run."""
 
-    def _choose_species(self, structures):
-        return _found_species(structures) if self.species is None else _given_species(self.species)
+    def _named_species(self):
+        """Species that the parameters name, or None."""
+        return None if self.species is None else _given_species(self.species)
 
     def values(self, pairs):
         """Compute the features.
@@ -218,7 +219,7 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
             The fitted descriptor.
         """
         structures = check_structures(X)
-        self.species_ = self._choose_species(structures)
+        self.species_ = self._named_species() or _found_species(structures)
         self._setup()
         check_cutoff(self.cutoff_)
         self._check_species(structures)

@@ -3,5 +3,6 @@
 from mlfeat.descriptors._bispectrum import Bispectrum
 from mlfeat.descriptors._pair_distance import PairDistance
 from mlfeat.descriptors._soap import SOAP
+from mlfeat.descriptors._union import DescriptorUnion, make_descriptor_union
 
-__all__ = ["SOAP", "Bispectrum", "PairDistance"]
+__all__ = ["SOAP", "Bispectrum", "DescriptorUnion", "PairDistance", "make_descriptor_union"]
