@@ -64,6 +64,7 @@ cdef class Kernel:
         """Fill `out` (n_atoms, n_features) for centers start to stop."""
         if out.shape[0] < stop or out.shape[1] != self.n_features:
             raise ValueError("values have the wrong shape")
+        cdef const vec* point = <const vec*> &self.point[0]
         cdef vec* total = <vec*> malloc(self.n_vectors * sizeof(vec))
         cdef Py_ssize_t i, p, k, kind
         cdef double r, cut, slope
@@ -79,7 +80,7 @@ cdef class Kernel:
                     kind = self.kinds[species[i], species[second[p]]]
                     self.cut(r, &cut, &slope)
                     for k in range(self.first_vector[kind], self.first_vector[kind + 1]):
-                        total[k] += cut * self.gaussian(r, kind, k)
+                        total[k] += cut * gaussian(r, point[k], self.exponent[kind])
                 for k in range(self.n_features):
                     out[i, k] = (<double*> total)[self.place[k]] * self.weight[self.place[k]]
         free(total)
@@ -91,6 +92,7 @@ cdef class Kernel:
         if cotangents.shape[0] != offsets.shape[0] - 1 or cotangents.shape[1] != self.n_features:
             raise ValueError(f"cotangents have the shape {cotangents.shape[0], cotangents.shape[1]}, must have "
                              f"{offsets.shape[0] - 1, self.n_features}: one for each atom and feature")
+        cdef const vec* point = <const vec*> &self.point[0]
         cdef vec* factor = <vec*> malloc(self.n_vectors * sizeof(vec))
         cdef Py_ssize_t i, p, k, x, kind
         cdef double r, cut, slope, radial
@@ -110,7 +112,7 @@ cdef class Kernel:
                         self.cut(r, &cut, &slope)
                         total = splat(0.0)
                         for k in range(self.first_vector[kind], self.first_vector[kind + 1]):
-                            total += factor[k] * self.gaussian_slope(r, kind, k, cut, slope)
+                            total += factor[k] * gaussian_slope(r, point[k], self.exponent[kind], cut, slope)
                         for k in range(LANES):
                             radial += (<double*> &total)[k]
                     for x in range(3):
@@ -122,6 +124,7 @@ cdef class Kernel:
         """Fill `out` (n_pairs of these centers, 3, n_features) with ∂B(i)/∂r_ij for the centers start to stop."""
         if out.shape[2] != self.n_features:
             raise ValueError("the Jacobian has the wrong shape")
+        cdef const vec* point = <const vec*> &self.point[0]
         cdef vec* radial = <vec*> malloc(self.n_vectors * sizeof(vec))
         cdef Py_ssize_t i, p, k, x, kind, base = offsets[start]
         cdef double r, cut, slope
@@ -136,7 +139,7 @@ cdef class Kernel:
                         kind = self.kinds[species[i], species[second[p]]]
                         self.cut(r, &cut, &slope)
                         for k in range(self.first_vector[kind], self.first_vector[kind + 1]):
-                            radial[k] = 1.0 / r * self.gaussian_slope(r, kind, k, cut, slope)
+                            radial[k] = 1.0 / r * gaussian_slope(r, point[k], self.exponent[kind], cut, slope)
                     for x in range(3):
                         for k in range(self.n_features):
                             out[p - base, x, k] = (
@@ -154,16 +157,17 @@ cdef class Kernel:
             value[0] = 0.5 + 0.5 * cos(t)
             slope[0] = -0.5 * sin(t) * M_PI / self.width
 
-    cdef inline vec gaussian(self, double r, Py_ssize_t kind, Py_ssize_t k) noexcept nogil:
-        cdef vec away = r - (<const vec*> &self.point[0])[k]
-        return expneg(-self.exponent[kind] * away * away)
 
-    cdef inline vec gaussian_slope(self, double r, Py_ssize_t kind, Py_ssize_t k, double cut,
-                                   double slope) noexcept nogil:
-        """Derivative of f_c exp(-a (r - d)²) with respect to r."""
-        cdef vec away = r - (<const vec*> &self.point[0])[k]
-        cdef vec scaled = -self.exponent[kind] * away
-        return expneg(scaled * away) * (slope + 2.0 * cut * scaled)
+cdef inline vec gaussian(double r, vec point, double exponent) noexcept nogil:
+    cdef vec away = r - point
+    return expneg(-exponent * away * away)
+
+
+cdef inline vec gaussian_slope(double r, vec point, double exponent, double cut, double slope) noexcept nogil:
+    """Derivative of f_c exp(-a (r - d)²) with respect to r."""
+    cdef vec away = r - point
+    cdef vec scaled = -exponent * away
+    return expneg(scaled * away) * (slope + 2.0 * cut * scaled)
 
 
 cdef inline double length(const double* d) noexcept nogil:
