@@ -60,7 +60,7 @@ def scaled_bessel(order, x):
     return np.sqrt(np.pi / (2 * x)) * ive(order + 0.5, x)
 
 
-def quadrature(stop, n_points=600):
+def quadrature(stop, n_points=250):
     """Points and weights of Gauss and Legendre from 0 to `stop`."""
     x, w = np.polynomial.legendre.leggauss(n_points)
     return stop * (x + 1) / 2, stop * w / 2
@@ -175,7 +175,8 @@ def soap(species, n_species, first, second, vectors, parameters):
     c = densities(np.asarray(species), n_species, first, second, vectors, parameters)
     p = power_spectrum(c, parameters)
     if parameters.normalize:
-        p /= np.linalg.norm(p, axis=1, keepdims=True)
+        length = np.linalg.norm(p, axis=1, keepdims=True)
+        p /= np.where(length > 0, length, 1.0)
     return np.column_stack([p, np.full(len(p), parameters.covariance_sigma0)])
 
 

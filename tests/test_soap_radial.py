@@ -46,7 +46,7 @@ def test_functions_equal_quadrature(basis, n_max, l_max):
 def test_gto_basis_is_orthonormal_by_a_symmetric_mixture(n_max, l_max):
     """Both together make it Löwdin's; the products are integrated, not taken from the overlap matrix."""
     fallen = np.linspace(1.0, 5.0, n_max)
-    x, w = quadrature(14.0)
+    x, w = quadrature(14.0, 600)
     for order in range(l_max + 1):
         alpha = (order * np.log(fallen) - np.log(1e-3)) / fallen**2
         mix = radial._orthonormalization(order, alpha)
@@ -101,12 +101,13 @@ def errors_of(case, step, data):
 
 @each_case
 def test_spline_is_within_its_tolerance(case):
+    """The error of slopes goes as the fifth power of the step."""
     step, data, error = spline_of(case)
     values, slopes = errors_of(case, step, data)
-    limit = 1e-10 if case == ROUNDED else 1e-11
+    limit = 1e-10 if case == ROUNDED else 1e-12
     assert error <= limit
     assert values <= limit
-    assert slopes <= 1e2 * limit * 1.2
+    assert slopes <= 200 * limit
 
 
 @each_case
@@ -115,7 +116,7 @@ def test_spline_says_its_error(case):
     assert 0.5 * error < errors_of(case, step, data)[0] < 2 * error
 
 
-@pytest.mark.parametrize("tolerance", [1e-8, 1e-9, 1e-10, 1e-12])
+@pytest.mark.parametrize("tolerance", [1e-8, 1e-9, 1e-10, 1e-11])
 def test_spline_is_no_finer_than_the_tolerance_asks(tolerance):
     case = CASES[2]
     step, data, error = spline_of(case, tolerance=tolerance)

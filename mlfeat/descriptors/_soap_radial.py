@@ -37,7 +37,7 @@ from scipy.special import erf, gamma, ive
 __all__ = ["exact", "interpolate", "padded_cutoff", "radial_spline"]
 
 PADDING = 8  # n_max is rounded up to a multiple of it, so that rows fill vector registers
-ROUNDING = 1e-10  # what is let pass of it, in units of the largest value: of gto with n_max of 12 or more
+ROUNDING = 1e-10  # what is let pass of it, in units of the largest value: gto with n_max = 12 has about 1e-11
 
 
 def padded_cutoff(cutoff, sigma):
@@ -89,7 +89,7 @@ def exact(basis, n_max, l_max, cutoff, sigma):
 
 
 @lru_cache(maxsize=64)
-def radial_spline(basis, n_max, l_max, cutoff, sigma, reach, tolerance=1e-11):
+def radial_spline(basis, n_max, l_max, cutoff, sigma, reach, tolerance=1e-12):
     """Tabulate the radial functions for quintic Hermite interpolation.
 
     Parameters
@@ -98,7 +98,7 @@ def radial_spline(basis, n_max, l_max, cutoff, sigma, reach, tolerance=1e-11):
         As those of :func:`exact`.
     reach : float
         Largest distance that will be asked for, Å.
-    tolerance : float, default=1e-11
+    tolerance : float, default=1e-12
         Largest error of a value, in units of the largest value of all functions.
 
     Returns
