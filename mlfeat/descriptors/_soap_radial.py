@@ -94,8 +94,16 @@ def radial_spline(basis, n_max, l_max, cutoff, sigma, reach, tolerance=1e-12):
 
     Parameters
     ----------
-    basis, n_max, l_max, cutoff, sigma
-        As those of :func:`exact`.
+    basis : {"equispaced_gauss", "gto"}
+        This and the next four: as those of :func:`exact`.
+    n_max : int
+        Number of radial functions.
+    l_max : int
+        Largest angular momentum.
+    cutoff : float
+        Cutoff r_cut, Å.
+    sigma : float
+        Width of the neighbors' Gaussians, Å.
     reach : float
         Largest distance that will be asked for, Å.
     tolerance : float, default=1e-12
