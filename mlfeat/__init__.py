@@ -6,7 +6,7 @@ from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targ
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
 from mlfeat.persistence import load, save
-from mlfeat.potentials import ZBL, LinearPotential
+from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 from mlfeat.targets import get_groups, make_targets
 
@@ -19,6 +19,7 @@ __all__ = [
     "DescriptorUnion",
     "ExtrapolationWarning",
     "FeatureScaler",
+    "GaussianApproximationPotential",
     "LinearPotential",
     "PairDistance",
     "PotentialCalculator",

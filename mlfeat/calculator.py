@@ -15,7 +15,11 @@ from mlfeat.potentials import ZBL
 
 __all__ = ["PotentialCalculator"]
 
-_ON_REQUEST = {"energy_std": "predict_std", "extrapolation_grade": "extrapolation_grade"}
+_ON_REQUEST = {
+    "energy_std": "predict_std",
+    "energies_std": "energies_std",
+    "extrapolation_grade": "extrapolation_grade",
+}
 
 
 class PotentialCalculator(Calculator):
@@ -61,7 +65,8 @@ class PotentialCalculator(Calculator):
     Properties: ``energy``, ``free_energy`` (the same) and ``energies`` (N,) in eV; ``forces``
     (N, 3) in eV/Å; ``stress`` (6,), Voigt xx yy zz yz xz xy, in eV/Å³, if the cell has three
     vectors. Where the potential offers them, and only when asked for by ``get_property``:
-    ``energy_std`` (eV), the standard deviation of the energy, and ``extrapolation_grade`` (N,).
+    ``energy_std`` (eV), the standard deviation of the energy, ``energies_std`` (N,), those of the atoms' energies, and
+    ``extrapolation_grade`` (N,).
 
     A baseline of the potential is part of energies, forces and stress; ``energies`` and ``stress``
     are there if the baseline has them. Magnetic moments and charges of the structure are ignored.
@@ -184,7 +189,7 @@ class PotentialCalculator(Calculator):
         features = StructureFeatures(pairs, values, self._species, n_species, self._descriptor, steps=self._steps)
         if name == "energy_std":
             return float(self._potential.predict_std([features])[0])
-        return self._potential.extrapolation_grade(features)
+        return getattr(self._potential, _ON_REQUEST[name])(features)
 
     def _add_baseline(self, *names):
         if self._baseline is None or self._pair_baseline is not None:

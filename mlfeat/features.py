@@ -9,10 +9,11 @@ import numpy as np
 from mlfeat._cache import CACHE
 from mlfeat._ext import pairs as _pairs
 
-__all__ = ["AtomFeatures", "FeatureSet", "StructureFeatures"]
+__all__ = ["AtomFeatures", "FeatureSet", "Projection", "StructureFeatures"]
 
 BLOCK_BYTES = 2**23  # of explicit derivatives at a time: what stays near a core
 BLOCK_ALIGN = 16  # centers; kernels work on batches of as many
+TILE = 512, 256  # derivatives and points whose products stay in a core's cache, measured
 
 
 class AtomFeatures(NamedTuple):
@@ -28,6 +29,28 @@ class AtomFeatures(NamedTuple):
 
     values: np.ndarray
     species: np.ndarray
+
+
+class Projection(NamedTuple):
+    """Functions f_s of an atom's features, in number n_points, by their derivatives ∂f_s/∂B_i = slopes_is P_s.
+
+    Attributes
+    ----------
+    points : array of shape (n_points, n_columns)
+        The P_s.
+    slopes : array of shape (n_atoms, n_points)
+        Factors at each atom.
+    start, stop : int
+        The functions depend on the features ``start:stop``, n_columns of them.
+    species : int or None
+        Only atoms of this one have the functions; None: all.
+    """
+
+    points: np.ndarray
+    slopes: np.ndarray
+    start: int
+    stop: int
+    species: int
 
 
 class StructureFeatures:
@@ -177,6 +200,24 @@ class StructureFeatures:
             return self.descriptor.rows(self.pairs, self.values)
         return assemble_rows(self.pairs, self.values, self.species, self.n_species, self.jacobian)
 
+    def projected_rows(self, projections):
+        """Make the force and stress rows of the functions Σ_i f_s(B_i), as `rows` makes those of the features.
+
+        Derivatives of the features are formed for some centers at a time, those with respect to images of one atom are
+        summed, and one matrix product with the points serves all functions.
+
+        Parameters
+        ----------
+        projections : list of Projection
+            The functions.
+
+        Returns
+        -------
+        array of shape (3 n_atoms + 6, n_functions)
+            Forces and stresses, with one column a function, projection after projection.
+        """
+        return project_rows(self.pairs, self.species, projections, self.n_features, self.jacobian)
+
     def then(self, step, step_key=None):
         """Append a step.
 
@@ -311,6 +352,61 @@ def assemble_rows(pairs, values, species, n_species, jacobian):
     if math.isnan(pairs.volume):  # without pairs it is still zero
         rows[-6:] = math.nan
     return rows
+
+
+def project_rows(pairs, species, projections, n_features, jacobian):
+    """Make force and stress rows of functions of the features; see `StructureFeatures.projected_rows`.
+
+    Parameters
+    ----------
+    pairs : NeighborPairs
+        The structure.
+    species : intp array of shape (n_atoms,)
+        Each atom's place in the list of species.
+    projections : list of Projection
+        The functions.
+    n_features : int
+        Number of features of an atom.
+    jacobian : callable
+        ``jacobian(start, stop)`` (n_block_pairs, 3, n_features), see `Descriptor.jacobian`.
+
+    Returns
+    -------
+    array of shape (3 n_atoms + 6, n_functions)
+        Force and stress rows.
+    """
+    out = np.zeros((3 * pairs.n_atoms + 6, sum(len(projection.points) for projection in projections)))
+    fixed = pairs.second, pairs.vectors, 1 / pairs.volume
+    for start, stop in center_blocks(pairs.offsets, n_features):
+        first, last = pairs.offsets[start], pairs.offsets[stop]
+        if first == last:
+            continue
+        derivatives = np.ascontiguousarray(jacobian(start, stop))
+        merged = np.empty((9 * (stop - start) + 3 * (last - first), n_features))
+        places, owners = np.empty((2, len(merged)), dtype=np.intp)
+        for s in np.unique(species[start:stop]):
+            centers = start + np.flatnonzero(species[start:stop] == s)
+            n = _pairs.merge_gradients(derivatives, centers, pairs.offsets, first, *fixed, merged, places, owners)
+            _add_projections(merged[:n], places, owners, projections, s, out)
+    if math.isnan(pairs.volume):  # without pairs it is still zero
+        out[-6:] = math.nan
+    return out
+
+
+def _add_projections(merged, places, owners, projections, species, out):
+    """Add derivatives with respect to coordinates (n, n_features) of some centers of one species, times the points."""
+    column = 0
+    for points, slopes, start, stop, own_species in projections:
+        if own_species in (species, None):
+            for a, b in _tiles(len(merged), TILE[0]):
+                for c, d in _tiles(len(points), TILE[1]):
+                    product = merged[a:b, start:stop] @ points[c:d].T
+                    _pairs.add_weighted_rows(product, places[a:b], owners[a:b], slopes, c, out, column + c)
+        column += len(points)
+
+
+def _tiles(n, size):
+    return [(start, min(n, start + size)) for start in range(0, n, size)]
 
 
 def center_blocks(offsets, n_features, limit=BLOCK_BYTES):

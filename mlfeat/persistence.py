@@ -44,7 +44,7 @@ _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model
 
 _MODULES = {
     "mlfeat.descriptors": "Bispectrum DescriptorUnion PairDistance SOAP",
-    "mlfeat.potentials": "LinearPotential ZBL",
+    "mlfeat.potentials": "GaussianApproximationPotential LinearPotential ZBL",
     "mlfeat.preprocessing": "FeatureScaler QuadraticExpansion",
     "sklearn.linear_model": (
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars Lasso LassoCV "

@@ -15,6 +15,7 @@ from mlfeat import (
     Bispectrum,
     DescriptorUnion,
     FeatureScaler,
+    GaussianApproximationPotential,
     LinearPotential,
     PairDistance,
     QuadraticExpansion,
@@ -147,6 +148,9 @@ MODELS = {
     "linear-chem": make_pipeline(Bispectrum(twojmax=2, chemflag=True, bzeroflag=True, **TWO), LinearPotential()),
     "linear-baseline": make_pipeline(
         Bispectrum(twojmax=4), LinearPotential(baseline=potentials.ZBL(inner=1.6, outer=3.1))
+    ),
+    "gap": make_pipeline(
+        Bispectrum(twojmax=2), FeatureScaler(), GaussianApproximationPotential(60, zeta=1, sparse_method="fps")
     ),
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
     "quadratic": make_pipeline(Bispectrum(twojmax=3), QuadraticExpansion(), LinearPotential(Ridge(1e-4))),

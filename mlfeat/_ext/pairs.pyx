@@ -196,3 +196,88 @@ def scatter_rows(
                 per_volume,
                 n_features,
             )
+
+
+def merge_gradients(
+    const double[:, :, ::1] jacobian,
+    const Py_ssize_t[::1] centers,
+    const Py_ssize_t[::1] offsets,
+    Py_ssize_t first_pair,
+    const int[::1] second,
+    const double[:, ::1] vectors,
+    double per_volume,
+    double[:, ::1] rows,
+    Py_ssize_t[::1] places,
+    Py_ssize_t[::1] owners,
+):
+    """Derivatives of the features of single centers, those with respect to images of one atom summed.
+
+    `jacobian` (n_block, 3, F) holds ∂B_i/∂r_p of the pairs from `first_pair` on. Center after center, `rows` (at least
+    9 n_centers + 3 n_block, F) gets -∂B_i/∂r_ix, the six stresses of B_i (Voigt, the virial times `per_volume`), and
+    -∂B_i/∂r_jx of each neighbor j. `places` tells to which of 3N force rows and six stress rows each belongs, `owners`
+    the center. Returns the number of rows.
+    """
+    cdef Py_ssize_t n_features = jacobian.shape[2], n_atoms = offsets.shape[0] - 1
+    cdef Py_ssize_t[::1] found = np.full(n_atoms, -1, dtype=np.intp)
+    cdef Py_ssize_t c, i, j, p, x, start, n = 0
+    cdef const double* block
+    if n_features == 0:
+        return 0
+    with nogil:
+        for c in range(centers.shape[0]):
+            i = centers[c]
+            start = n
+            for x in range(9):
+                places[n] = 3 * i + x if x < 3 else 3 * n_atoms + x - 3
+                owners[n] = i
+                rows[n, :] = 0
+                n += 1
+            for p in range(offsets[i], offsets[i + 1]):
+                j = second[p]
+                block = &jacobian[p - first_pair, 0, 0]
+                add_stress(
+                    &rows[start + 3, 0],
+                    n_features,
+                    block,
+                    vectors[p, 0] * per_volume,
+                    vectors[p, 1] * per_volume,
+                    vectors[p, 2] * per_volume,
+                    n_features,
+                )
+                if j == i:  # an atom moves with its images
+                    continue
+                if found[j] < start:
+                    found[j] = n
+                    for x in range(3):
+                        places[n] = 3 * j + x
+                        owners[n] = i
+                        rows[n, :] = 0
+                        n += 1
+                add_scaled(&rows[start, 0], block, 1.0, 3 * n_features)
+                add_scaled(&rows[found[j], 0], block, -1.0, 3 * n_features)
+    return n
+
+
+def add_weighted_rows(
+    const double[:, ::1] rows,
+    const Py_ssize_t[::1] places,
+    const Py_ssize_t[::1] owners,
+    const double[:, ::1] weights,
+    Py_ssize_t first_weight,
+    double[:, ::1] out,
+    Py_ssize_t first_column,
+):
+    """out[places[r], first_column + k] += weights[owners[r], first_weight + k] · rows[r, k]."""
+    cdef Py_ssize_t r, k, n = rows.shape[1]
+    cdef const double* row
+    cdef const double* weight
+    cdef double* target
+    if n == 0:
+        return
+    with nogil:
+        for r in range(rows.shape[0]):
+            row = &rows[r, 0]
+            weight = &weights[owners[r], first_weight]
+            target = &out[places[r], first_column]
+            for k in range(n):
+                target[k] += weight[k] * row[k]

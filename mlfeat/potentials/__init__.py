@@ -1,7 +1,16 @@
 """Potentials: regressors that say each atom's energy and how it changes with its features."""
 
 from mlfeat.potentials._energy import LinearEnergy, QuadraticEnergy
+from mlfeat.potentials._gap import GaussianApproximationPotential
 from mlfeat.potentials._linear import LinearPotential
+from mlfeat.potentials._sparse_energy import SparseKernelEnergy
 from mlfeat.potentials._zbl import ZBL
 
-__all__ = ["ZBL", "LinearEnergy", "LinearPotential", "QuadraticEnergy"]
+__all__ = [
+    "ZBL",
+    "GaussianApproximationPotential",
+    "LinearEnergy",
+    "LinearPotential",
+    "QuadraticEnergy",
+    "SparseKernelEnergy",
+]

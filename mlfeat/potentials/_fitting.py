@@ -148,20 +148,22 @@ def memory_forecast(rows, solver, n_jobs=None):
 def check_memory(rows, solver, n_jobs, memory_limit):
     """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
     needed = memory_forecast(rows, solver, n_jobs)
-    logger.info("fit of %d structures, solver=%r: about %s", len(rows), solver, _size(needed))
+    logger.info("fit of %d structures, solver=%r: about %s", len(rows), solver, size_in_words(needed))
     if memory_limit is None or needed <= memory_limit:
         return
     if solver == "stacked":
         other, change = memory_forecast(rows, "gram", n_jobs), "solver='gram' or 'qr'"
     else:
         other, change = memory_forecast(rows, solver, 1), "n_jobs=1"
-    remedy = f"use {change} ({_size(other)})" if other <= memory_limit else "use fewer features or groups"
+    remedy = f"use {change} ({size_in_words(other)})" if other <= memory_limit else "use fewer features or groups"
     raise MemoryError(
-        f"the fit needs about {_size(needed)}, memory_limit is {_size(memory_limit)}: {remedy}, or raise memory_limit"
+        f"the fit needs about {size_in_words(needed)}, memory_limit is {size_in_words(memory_limit)}: {remedy}, or "
+        "raise memory_limit"
     )
 
 
-def _size(n_bytes):
+def size_in_words(n_bytes):
+    """Bytes in the largest unit that they fill."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= size:
             return f"{n_bytes / size:.1f} {unit}"

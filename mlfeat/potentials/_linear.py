@@ -23,6 +23,7 @@ from mlfeat.potentials._rows import (
     DesignRows,
     KindWeights,
     Reference,
+    check_baseline,
     check_sample_weight,
     residual_targets,
     warn_of_unknown_groups,
@@ -198,7 +199,7 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         if len(X) == 0:
             raise ValueError("no structures to fit to")
         weights = KindWeights(self.energy_weight, self.force_weight, self.stress_weight, self.group_weights)
-        self._check_baseline()
+        check_baseline(self.baseline)
         sample_weight = check_sample_weight(sample_weight, len(X))
         if self.solver in BLOCKS:
             streaming_penalty(self._regressor(), self.solver)
@@ -304,12 +305,6 @@ class LinearPotential(PotentialMixin, BaseEstimator):
     def _free_intercept(self):
         return isinstance(self.intercept, str)
 
-    def _check_baseline(self):
-        if isinstance(self.baseline, type):
-            raise TypeError(f"baseline={self.baseline.__name__} is a class: give a calculator, as in baseline=ZBL()")
-        if not (self.baseline is None or hasattr(self.baseline, "get_potential_energy")):
-            raise TypeError(f"baseline={self.baseline!r} is no calculator: give one, as in baseline=ZBL()")
-
     def _fixed_intercept(self, species):
         """Fixed intercepts (n_species,), or None if they are free."""
         if self.intercept is None:
@@ -353,7 +348,7 @@ class LinearPotential(PotentialMixin, BaseEstimator):
             _uncertainty.check_posterior(self.posterior_, n_species, n_features)
         if self.grader_ is not None:
             check_grader(self.grader_, n_species, n_features)
-        self._check_baseline()
+        check_baseline(self.baseline)
 
     @property
     def n_parameters_(self):

@@ -24,7 +24,7 @@ class KindWeights:
 
     def __init__(self, energy_weight, force_weight, stress_weight, group_weights=None):
         self.kinds = dict(zip(KINDS, (energy_weight, force_weight, stress_weight), strict=True))
-        self.groups = _group_factors({} if group_weights is None else group_weights)
+        self.groups = group_factors({} if group_weights is None else group_weights)
         for name, weight in self.kinds.items():
             _check_weight(f"the weight of {name}", weight)
         if not any(self.kinds.values()):
@@ -36,41 +36,41 @@ class KindWeights:
         return self.kinds[kind] * (self.groups[group][kind] if group in self.groups else 1.0)
 
 
-def _group_factors(group_weights):
-    """Factors by group; groups are named by str, as those of structures are."""
-    if not isinstance(group_weights, Mapping):
-        raise ValueError(f"group_weights={group_weights!r}: give a dict of weights by group, as in {{'bulk': 2.0}}")
-    factors = {str(group): _factors(group, weight) for group, weight in group_weights.items()}
-    if len(factors) < len(group_weights):
-        raise ValueError(f"group_weights={group_weights!r}: a group is named twice")
+def group_factors(given, name="group_weights"):
+    """Factors of each kind by group, from the parameter `name`; groups are named by str, as those of structures are."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name}={given!r}: give a dict of numbers by group, as in {{'bulk': 2.0}}")
+    factors = {str(group): _factors(name, group, factor) for group, factor in given.items()}
+    if len(factors) < len(given):
+        raise ValueError(f"{name}={given!r}: a group is named twice")
     return factors
 
 
-def warn_of_unknown_groups(group_weights, groups, stacklevel=2):
-    """Warn if no group of the data is among those with a weight; some of a published list may well be missing."""
-    named = {str(group) for group, weight in (group_weights or {}).items() if np.any(np.not_equal(weight, 1))}
+def warn_of_unknown_groups(given, groups, name="group_weights", stacklevel=2):
+    """Warn if no group of the data is among those with a factor; some of a published list may well be missing."""
+    named = {str(group) for group, factor in (given or {}).items() if np.any(np.not_equal(factor, 1))}
     if named.isdisjoint(groups) and named:
         has = ", ".join(repr(str(group)) for group in sorted(set(groups) - {""})) or "none"
         warnings.warn(
-            f"group_weights names {', '.join(map(repr, sorted(named)))}, but the groups of the data are: {has}; "
-            "the weights have no effect. A structure's group is atoms.info['group']",
+            f"{name} names {', '.join(map(repr, sorted(named)))}, but the groups of the data are: {has}; "
+            f"the {name.removeprefix('group_')} have no effect. A structure's group is atoms.info['group']",
             stacklevel=stacklevel + 1,
         )
 
 
-def _factors(group, weight):
-    if isinstance(weight, numbers.Real):
-        weight = (weight,) * len(KINDS)
-    if not isinstance(weight, (tuple, list, np.ndarray)) or len(weight) != len(KINDS):
-        raise ValueError(f"group_weights[{group!r}]={weight!r}: give a number, or three for energy, forces, stress")
-    for kind, value in zip(KINDS, weight, strict=True):
-        _check_weight(f"the weight of {kind} in group {group!r}", value)
-    return dict(zip(KINDS, weight, strict=True))
+def _factors(name, group, factor):
+    if isinstance(factor, numbers.Real):
+        factor = (factor,) * len(KINDS)
+    if not isinstance(factor, (tuple, list, np.ndarray)) or len(factor) != len(KINDS):
+        raise ValueError(f"{name}[{group!r}]={factor!r}: give a number, or three for energy, forces, stress")
+    for kind, value in zip(KINDS, factor, strict=True):
+        _check_weight(f"the {name[len('group_') : -1]} of {kind} in group {group!r}", value)
+    return dict(zip(KINDS, factor, strict=True))
 
 
 def _check_weight(what, value):
     if not isinstance(value, numbers.Real) or not 0 <= value < np.inf:
-        raise ValueError(f"{what} is {value!r}: weights are finite numbers, zero or more")
+        raise ValueError(f"{what} is {value!r}: give a finite number, zero or more")
 
 
 class DesignRows:
@@ -228,6 +228,14 @@ def _subtract_baseline(item, targets, index, baseline):
                 "use a baseline with stress, or leave the stress out of the targets"
             )
         targets["stress"][index] -= stress
+
+
+def check_baseline(baseline):
+    """Raise TypeError unless this is None or a calculator."""
+    if isinstance(baseline, type):
+        raise TypeError(f"baseline={baseline.__name__} is a class: give a calculator, as in baseline=ZBL()")
+    if not (baseline is None or hasattr(baseline, "get_potential_energy")):
+        raise TypeError(f"baseline={baseline!r} is no calculator: give one, as in baseline=ZBL()")
 
 
 def check_sample_weight(sample_weight, n_structures):

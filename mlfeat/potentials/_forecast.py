@@ -1,0 +1,104 @@
+"""Memory and time that a fit of a sparse Gaussian process will take."""
+
+import logging
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from mlfeat.potentials._fitting import BLOCK_ROWS, size_in_words
+
+logger = logging.getLogger("mlfeat")
+
+QR_RATE = 0.4  # of the rate of matrix products
+OVERHEAD = 1.3  # what passes over memory add to matrix products
+
+
+class Problem(NamedTuple):
+    """Size of a fit.
+
+    ``rows`` is the number of rows of each (group, kind), ``largest`` that of the largest structure; ``derivatives``
+    counts the rows that are multiplied by the sparse points.
+    """
+
+    n_structures: int
+    n_atoms: int
+    n_features: int
+    n_points: int
+    rows: dict
+    largest: int
+    derivatives: int
+
+    def n_bytes(self, n_workers):
+        """Bytes at the peak, beside the features."""
+        width = self.n_points + 1
+        sums = sum(min(n, width) * width for n in self.rows.values())
+        selection = self.n_atoms * (self.n_points + self.n_features)
+        block = (BLOCK_ROWS + self.largest) * width
+        return int(8 * max(selection, sums + n_workers * (2 * width**2 + 3 * block), sums + 8 * width**2))
+
+    def seconds(self, rate):
+        """Seconds on one core with `rate` operations a second in matrix products."""
+        n_rows = sum(self.rows.values())
+        products = 2 * self.derivatives * self.n_features * self.n_points + 2 * n_rows * self.n_points**2
+        selection = self.n_atoms * self.n_points * (self.n_points + 2 * self.n_features)
+        qr = 2 * n_rows * self.n_points**2 + 30 * self.n_points**3
+        return (OVERHEAD * (products + selection) + qr / QR_RATE) / rate
+
+
+def matrix_product_rate(n=384):
+    """Operations a second of a product of matrices that stay in the cache, measured now."""
+    a = np.ones((n, n))
+    a @ a
+    started = time.perf_counter()
+    a @ a
+    return 2 * n**3 / (time.perf_counter() - started)
+
+
+def check(problem, n_workers, memory_limit):
+    """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
+    needed, seconds = problem.n_bytes(n_workers), problem.seconds(matrix_product_rate()) / n_workers
+    logger.info(
+        "fit of %d structures with %d atoms, %d rows, to %d sparse points: about %s and %.2g s",
+        problem.n_structures,
+        problem.n_atoms,
+        sum(problem.rows.values()),
+        problem.n_points,
+        size_in_words(needed),
+        seconds,
+    )
+    if memory_limit is None or needed <= memory_limit:
+        return
+    fewer = problem
+    while fewer.n_bytes(1) > memory_limit and fewer.n_points > 1:
+        fewer = fewer._replace(n_points=int(0.9 * fewer.n_points))
+    raise MemoryError(
+        f"the fit needs about {size_in_words(needed)}, memory_limit is {size_in_words(memory_limit)}: use n_jobs=1 and "
+        f"at most {fewer.n_points} sparse points altogether, or raise memory_limit"
+    )
+
+
+def problem_size(rows, n_points):
+    """The Problem of KernelRows or DesignRows and a number of sparse points.
+
+    Parameters
+    ----------
+    rows : DesignRows
+    n_points : int
+        Over all species and blocks.
+
+    Returns
+    -------
+    Problem
+    """
+    counts, largest, derivatives = {}, 0, 0
+    for index, item in enumerate(rows.items):
+        own = {kind: rows.n_rows(index, kind) for kind in ("energy", "forces", "stress")}
+        for kind, n in own.items():
+            counts[item.group, kind] = counts.get((item.group, kind), 0) + n
+        largest = max(largest, sum(own.values()))
+        if own["forces"] or own["stress"]:
+            neighbors = np.minimum(np.diff(item.pairs.offsets), item.n_atoms)
+            derivatives += 3 * int(neighbors.sum()) + 9 * item.n_atoms
+    n_atoms = sum(item.n_atoms for item in rows.items)
+    return Problem(len(rows), n_atoms, rows.items[0].n_features, n_points, counts, largest, derivatives)

@@ -1,0 +1,491 @@
+"""Gaussian approximation potentials: sparse Gaussian-process regression on energies, forces and stresses."""
+
+import logging
+import time
+import warnings
+from functools import partial
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+from joblib import effective_n_jobs
+from scipy import optimize
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+
+from mlfeat._archive import check_array
+from mlfeat.base import PotentialMixin
+from mlfeat.base._potential import check_features
+from mlfeat.potentials import _forecast
+from mlfeat.potentials._basis import SOLVERS, Basis
+from mlfeat.potentials._blocks import TriangularBlocks
+from mlfeat.potentials._environments import Environments, check_grader, grade
+from mlfeat.potentials._evidence import Evidence
+from mlfeat.potentials._fitting import accumulate
+from mlfeat.potentials._kernel_blocks import (
+    by_name,
+    check_blocks,
+    check_method,
+    choose_points,
+    given_points,
+    make_blocks,
+    n_points,
+    sparse_counts,
+)
+from mlfeat.potentials._kernel_rows import KernelRows
+from mlfeat.potentials._kernel_variance import atom_variances, energy_variance
+from mlfeat.potentials._kernels import parts
+from mlfeat.potentials._reference_energies import reference_energies
+from mlfeat.potentials._rows import (
+    KINDS,
+    check_baseline,
+    check_sample_weight,
+    group_factors,
+    residual_targets,
+    warn_of_unknown_groups,
+)
+from mlfeat.potentials._sparse_energy import SparseKernelEnergy
+
+__all__ = ["GaussianApproximationPotential"]
+
+logger = logging.getLogger("mlfeat")
+
+SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
+RETUNABLE = (*SIGMAS, "group_sigmas", "delta", "optimizer", "n_restarts_optimizer")
+RANGE = 1e3  # the optimizer keeps sigmas and δ within this factor of the given ones
+
+
+class Sums(NamedTuple):
+    """What a fit with other sigmas and δ needs of the data: triangular factors of its rows by group and kind."""
+
+    basis: Basis
+    blocks: TriangularBlocks
+    log_scale: dict
+    n_free: int
+    e0: np.ndarray
+
+
+class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
+    r"""Gaussian approximation potential (GAP): sparse Gaussian-process regression of the energies of atoms.
+
+    .. math:: E = E_0 + \sum_i \Big( e_{s_i} + \sum_b \delta_b^2 \sum_{P \in s_i} w_P \, (B_i^b \cdot P)^{\zeta_b}
+              \Big),
+
+    :math:`s_i` the species of atom i, P the sparse points of the same species, :math:`B_i^b` the features of block b
+    (one descriptor; several of a union), :math:`E_0` the baseline. Blocks that come with a covariance of their own, as
+    those of `PairDistance`, contribute :math:`\delta_b^2 w \cdot B_i^b`. The weights maximize the posterior of
+
+    .. math:: w \sim N(0, K_{MM}^{-1} / \delta^2), \qquad
+              \Delta E \sim N(0, N \sigma_E^2), \quad \Delta F_{ax} \sim N(0, \sigma_F^2), \quad
+              \Delta \sigma_m \sim N(0, \sigma_S^2)
+
+    with all errors independent, by QR factorization of their rows, never of normal equations.
+
+    Parameters
+    ----------
+    n_sparse : int or dict, default=1000
+        Number of sparse points of each species and block, or by symbol.
+    zeta : int or dict, default=4
+        ζ, or by the block's name.
+    delta : float or dict, default=1.0
+        δ, eV, or by the block's name.
+    sparse_method : {"cur", "fps", "kmeans", "random"}, default="cur"
+        How sparse points are chosen among the training environments: by CUR decomposition of the kernel matrix
+        (randomly pivoted Cholesky factorization: where the points chosen before say least), farthest-point sampling in
+        the kernel's metric, nearest to the means of k-means clusters, at random. None is chosen twice.
+    sparse_points : array of shape (M, F) or dict, optional
+        Given sparse points instead; by symbol where there are several species, and by the block's name where there
+        are several blocks, as in ``{"soap": {"Mo": points}}``.
+    energy_sigma : float, default=0.01
+        σ_E, eV: the error of the energy of N atoms has the standard deviation σ_E √N.
+    force_sigma : float, default=0.05
+        σ_F, eV/Å, of a component.
+    stress_sigma : float, default=0.001
+        σ_S, eV/Å³, of a component. Infinite sigmas leave a kind of target out.
+    group_sigmas : dict, optional
+        Factors of the sigmas by group (``str(atoms.info["group"])``): a number, or one each for energy, forces and
+        stress. Others have 1.
+    e0 : {"average", "isolated", "fit"} or dict, default="average"
+        Energies of species without neighbors, eV. "average": those that explain the energies of the training
+        structures best, by least squares. "isolated": of training structures that are a single atom without neighbors.
+        "fit": free, fitted with the weights. A dict ``{symbol: eV}``.
+    baseline : ASE calculator, optional
+        Subtracted before the fit and added to all predictions, e.g. `ZBL`.
+    solver : {"rkhs-qr", "qr"}, default="rkhs-qr"
+        "rkhs-qr" solves for the coefficients of eigenvectors of K_MM, "qr" for the weights themselves.
+    jitter : float, default=1e-10
+        "rkhs-qr": eigenvectors whose eigenvalues are less than this share of the largest are left out. "qr": this
+        share of the norm of K_MM is added to its diagonal.
+    optimizer : {"fmin_l_bfgs_b"}, optional
+        Maximizes the log marginal likelihood over sigmas and δ, from the given ones. None keeps these.
+    n_restarts_optimizer : int, default=0
+        How often it starts again from random ones, within a factor of 1000 of the given.
+    memory_limit : float, optional
+        Bytes; a fit that is forecast to take more is refused. The forecast of memory and time is logged in any case
+        (``logging.getLogger("mlfeat")``).
+    random_state : int, RandomState or None, default=0
+        Of the choice of sparse points and of the restarts.
+    n_jobs : int, optional
+        Number of joblib workers that compute rows, on the active backend (Dask's and Ray's included). The
+        result does not depend on it.
+
+    Attributes
+    ----------
+    blocks_ : list of dict
+        Of each block ``name``, ``start``, ``stop`` (its features), ``zeta``, ``delta``, ``sparse_points`` (M, F_b),
+        ``sparse_species`` (M,), ascending, ``weights``; or instead of ζ and points (None) its ``covariance``.
+    e0_ : array of shape (n_species,)
+        e, eV.
+    species_ : tuple of str
+        Symbols, in the order of `e0_`.
+    n_features_in_ : int
+        Number of features of an atom.
+    energy_sigma_, force_sigma_, stress_sigma_ : float
+        The sigmas of the fit.
+    log_marginal_likelihood_ : float or None
+        Logarithm of the probability density of the targets (in eV, eV/Å and eV/Å³).
+    variance_ : dict or None
+        What `predict_std` works from: ``factor`` F (M, rank) and ``offset``. An energy of N atoms whose kernels with
+        the sparse points sum up to k/δ² has the variance δ²k** - abs(kF)² + N offset.
+    grader_ : dict or None
+        What `extrapolation_grade` works from.
+
+    References
+    ----------
+    A. P. Bartók, M. C. Payne, R. Kondor, G. Csányi, Phys. Rev. Lett. 104, 136403 (2010); A. P. Bartók, G. Csányi,
+    Int. J. Quantum Chem. 115, 1051 (2015); V. L. Deringer et al., Chem. Rev. 121, 10073 (2021).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mlfeat import Bispectrum, FeatureScaler, GaussianApproximationPotential
+    >>> model = make_pipeline(Bispectrum(cutoff=4.6), FeatureScaler(), GaussianApproximationPotential(n_sparse=200))
+    """
+
+    _state = (
+        "blocks_",
+        "e0_",
+        "species_",
+        "n_features_in_",
+        "energy_sigma_",
+        "force_sigma_",
+        "stress_sigma_",
+        "log_marginal_likelihood_",
+        "variance_",
+        "grader_",
+    )
+
+    def __init__(
+        self,
+        n_sparse=1000,
+        *,
+        zeta=4,
+        delta=1.0,
+        sparse_method="cur",
+        sparse_points=None,
+        energy_sigma=0.01,
+        force_sigma=0.05,
+        stress_sigma=0.001,
+        group_sigmas=None,
+        e0="average",
+        baseline=None,
+        solver="rkhs-qr",
+        jitter=1e-10,
+        optimizer=None,
+        n_restarts_optimizer=0,
+        memory_limit=None,
+        random_state=0,
+        n_jobs=None,
+    ):
+        self.n_sparse = n_sparse
+        self.zeta = zeta
+        self.delta = delta
+        self.sparse_method = sparse_method
+        self.sparse_points = sparse_points
+        self.energy_sigma = energy_sigma
+        self.force_sigma = force_sigma
+        self.stress_sigma = stress_sigma
+        self.group_sigmas = group_sigmas
+        self.e0 = e0
+        self.baseline = baseline
+        self.solver = solver
+        self.jitter = jitter
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.memory_limit = memory_limit
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to structures.
+
+        Parameters
+        ----------
+        X : FeatureSet
+        y : structured array of shape (n_structures,)
+            From :func:`mlfeat.make_targets`; an array of floats is energies alone.
+        sample_weight : array of shape (n_structures,), optional
+            Factors of the inverse variances of the structures' errors.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a target is not finite or has the wrong shape (the message has the structure's index), or a
+            parameter is wrong.
+        MemoryError
+            If the fit would take more than `memory_limit`.
+        """
+        started = time.perf_counter()
+        X = check_features(X)
+        rows, blocks, counts, given, e0 = self._start(X, y, sample_weight)
+        self.__dict__.pop("sums_", None)
+        self.species_, self.n_features_in_ = tuple(X[0].descriptor.species_), X.shape[1]
+        choose_points(blocks, X, counts, self.sparse_method, given, self.random_state)
+        rows.basis = Basis(blocks, len(self.species_), self.solver, self.jitter)
+        sums = accumulate(rows, partial(TriangularBlocks, rows.n_free), self.n_jobs)
+        log_scale = {kind: rows.log_scale(kind) for kind in KINDS}
+        self.sums_ = Sums(rows.basis, sums, log_scale, rows.n_free, e0)
+        environments = Environments(len(self.species_), X.shape[1])
+        environments.update(X)
+        self.grader_ = environments.grader()
+        self._solve(blocks)
+        logger.info("fitted in %.1f s", time.perf_counter() - started)
+        return self
+
+    def _start(self, X, y, sample_weight):
+        """Check everything before any work."""
+        if len(X) == 0:
+            raise ValueError("no structures to fit to")
+        self._check_parameters()
+        species = tuple(X[0].descriptor.species_)
+        blocks = make_blocks(X, self.zeta, self.delta)
+        given = None if self.sparse_points is None else given_points(self.sparse_points, blocks, species)
+        counts = sparse_counts(self.n_sparse, species)
+        targets = residual_targets(X, y, self.baseline)
+        e0 = reference_energies(self.e0, X, targets, species)
+        targets["energy"] -= [e0[item.species].sum() for item in X]
+        weight = check_sample_weight(sample_weight, len(X))
+        rows = KernelRows(X, targets, weight, len(species) if isinstance(self.e0, str) and self.e0 == "fit" else 0)
+        warn_of_unknown_groups(self.group_sigmas, {item.group for item in X}, "group_sigmas", stacklevel=4)
+        problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
+        _forecast.check(problem, effective_n_jobs(self.n_jobs), self.memory_limit)
+        return rows, blocks, counts, given, e0
+
+    def _check_parameters(self):
+        check_baseline(self.baseline)
+        for name in SIGMAS:
+            sigma = getattr(self, name)
+            if not (isinstance(sigma, Real) and sigma > 0):
+                raise ValueError(f"{name}={sigma!r}: must be a positive number; infinity leaves these targets out")
+        self._group_weights()
+        check_method(self.sparse_method)
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver={self.solver!r}: must be one of {', '.join(map(repr, SOLVERS))}")
+        if not (isinstance(self.jitter, Real) and 0 < self.jitter < 1):
+            raise ValueError(f"jitter={self.jitter!r}: must be a small positive number, as 1e-10")
+        if self.optimizer not in (None, "fmin_l_bfgs_b"):
+            raise ValueError(f"optimizer={self.optimizer!r}: must be 'fmin_l_bfgs_b' or None")
+
+    def _group_weights(self):
+        """Weight of a key (group, kind) from the factors of sigmas alone."""
+        factors = group_factors(self.group_sigmas or {}, "group_sigmas")
+        for group, by_kind in factors.items():
+            if not all(by_kind.values()):
+                raise ValueError(f"group_sigmas[{group!r}]={self.group_sigmas!r}: factors of sigmas are positive")
+        return lambda key: factors[key[0]][key[1]] ** -2.0 if key[0] in factors else 1.0
+
+    def _solve(self, blocks):
+        """Fitted attributes from `sums_`, the sigmas and the δ of `blocks`."""
+        evidence = self._evidence()
+        sigmas = {kind: float(getattr(self, name)) for kind, name in zip(KINDS, SIGMAS, strict=True)}
+        deltas = np.array([block["delta"] for block in blocks])
+        if self.optimizer is not None:
+            sigmas, deltas = self._optimized(evidence, sigmas, deltas)
+        posterior = evidence.posterior(sigmas, deltas)
+        coef = self.sums_.basis.unwhiten(posterior.coef)
+        self.blocks_ = []
+        for block, delta in zip(blocks, deltas, strict=True):
+            own = [part for part in self.sums_.basis.parts if part.name == block["name"]]
+            weights = np.concatenate([coef[part.columns] for part in own]) / delta**2
+            self.blocks_.append({**block, "delta": float(delta), "weights": weights})
+        self.e0_ = self.sums_.e0 + (posterior.intercept if self.sums_.n_free else 0.0)
+        self.energy_sigma_, self.force_sigma_, self.stress_sigma_ = (sigmas[kind] for kind in KINDS)
+        self.log_marginal_likelihood_ = posterior.log_likelihood
+        self.variance_ = {"factor": evidence.variance_factor(posterior, deltas), "offset": 0.0}
+        return self
+
+    def _evidence(self):
+        sums = self.sums_
+        return Evidence(sums.basis, sums.blocks, self._group_weights(), sums.log_scale, sums.n_free)
+
+    def _optimized(self, evidence, sigmas, deltas):
+        """Sigmas and δ of the largest log marginal likelihood found."""
+        start = evidence.pack(sigmas, deltas)
+        reach = np.log(RANGE)
+        rng = check_random_state(self.random_state)
+        starts = [start, *(start + rng.uniform(-reach, reach, (self.n_restarts_optimizer, len(start))))]
+
+        def negative(theta):
+            value, gradient = evidence.value_and_gradient(*evidence.unpack(theta, sigmas))
+            return -value, -gradient
+
+        bounds = np.column_stack([start - reach, start + reach])
+        found = [optimize.minimize(negative, theta, jac=True, method="L-BFGS-B", bounds=bounds) for theta in starts]
+        best = min(found, key=lambda result: result.fun)
+        if not best.success:
+            warnings.warn(f"the optimizer stopped early: {best.message}", ConvergenceWarning, stacklevel=4)
+        logger.info("log marginal likelihood %.8g after %d evaluations", -best.fun, sum(r.nfev for r in found))
+        return evidence.unpack(best.x, sigmas)
+
+    def log_marginal_likelihood(self, theta=None, eval_gradient=False):
+        """Logarithm of the probability density of the training targets.
+
+        Parameters
+        ----------
+        theta : array, optional
+            Natural logarithms of the sigmas of those kinds of targets that the data have (energy, force, stress), then
+            of δ of each block. Default: those of the fit.
+        eval_gradient : bool, default=False
+            Return also the gradient with respect to theta.
+
+        Returns
+        -------
+        value : float
+        gradient : array, optional
+
+        Notes
+        -----
+        It needs the fit's sums over the data, which files do not keep.
+        """
+        self._check_sums()
+        evidence = self._evidence()
+        sigmas = {kind: getattr(self, name + "_") for kind, name in zip(KINDS, SIGMAS, strict=True)}
+        deltas = np.array([block["delta"] for block in self.blocks_])
+        if theta is not None:
+            sigmas, deltas = evidence.unpack(np.asarray(theta, dtype=float), sigmas)
+        if eval_gradient:
+            return evidence.value_and_gradient(sigmas, deltas)
+        return evidence.posterior(sigmas, deltas).log_likelihood
+
+    def reweighted(self, **parameters):
+        """The potential fitted to the same data and sparse points with other sigmas or δ, without a pass over the data.
+
+        Parameters
+        ----------
+        **parameters
+            New `energy_sigma`, `force_sigma`, `stress_sigma`, `group_sigmas`, `delta`, `optimizer`,
+            `n_restarts_optimizer`.
+
+        Returns
+        -------
+        GaussianApproximationPotential
+            A new, fitted one.
+        """
+        unknown = sorted(set(parameters) - set(RETUNABLE))
+        if unknown:
+            raise TypeError(f"reweighted() takes {', '.join(RETUNABLE)}; not {', '.join(unknown)}")
+        self._check_sums()
+        new = clone(self).set_params(**parameters)
+        new._check_parameters()
+        for name in ("species_", "n_features_in_", "sums_", "grader_"):
+            setattr(new, name, getattr(self, name))
+        warn_of_unknown_groups(new.group_sigmas, {group for group, _ in self.sums_.blocks.blocks}, "group_sigmas")
+        deltas = by_name("delta", new.delta, [block["name"] for block in self.blocks_])
+        return new._solve([{**block, "delta": float(d)} for block, d in zip(self.blocks_, deltas, strict=True)])
+
+    def _check_sums(self):
+        if not hasattr(self, "sums_"):
+            raise ValueError("there are no sums over the training data (files do not keep them): fit first")
+
+    def energy_and_cotangent(self, features):
+        """E_i (n_atoms,) in eV and ∂E_i/∂B_i (n_atoms, n_features), without the baseline.
+
+        Parameters
+        ----------
+        features : StructureFeatures or AtomFeatures
+            With `values` and `species`.
+
+        Returns
+        -------
+        energies : array of shape (n_atoms,)
+        cotangents : array of shape (n_atoms, n_features)
+        """
+        return self.energy_model().energy_and_cotangent(features)
+
+    def energy_model(self):
+        """The SparseKernelEnergy with these weights."""
+        return SparseKernelEnergy.from_blocks(self.blocks_, self.e0_)
+
+    @available_if(lambda self: getattr(self, "variance_", None) is not None)
+    def predict_std(self, X):
+        """Standard deviation of the energies under the posterior Gaussian process.
+
+        Energies of species (`e0`) count as known, and errors that the descriptor or the cutoff cause are not in it.
+
+        Parameters
+        ----------
+        X : FeatureSet or sequence of features
+            Features of structures, with `values` and `species`.
+
+        Returns
+        -------
+        array of shape (n_structures,)
+            eV, for total energies.
+        """
+        found = parts(self.blocks_, len(self.species_))
+        return np.sqrt([energy_variance(item, found, **self.variance_) for item in X])
+
+    @available_if(lambda self: getattr(self, "variance_", None) is not None)
+    def energies_std(self, features):
+        """Standard deviation of each atom's energy under the posterior Gaussian process.
+
+        Parameters
+        ----------
+        features : StructureFeatures or AtomFeatures
+            With `values` and `species`.
+
+        Returns
+        -------
+        array of shape (n_atoms,)
+            eV.
+        """
+        return np.sqrt(atom_variances(features, parts(self.blocks_, len(self.species_)), **self.variance_))
+
+    @available_if(lambda self: getattr(self, "grader_", None) is not None)
+    def extrapolation_grade(self, features):
+        """How far each atom's environment is from those of the fit; see `LinearPotential.extrapolation_grade`.
+
+        Parameters
+        ----------
+        features : StructureFeatures or AtomFeatures
+            With `values` and `species`.
+
+        Returns
+        -------
+        array of shape (n_atoms,)
+            At most one on the training data.
+        """
+        return grade(features.values, features.species, **self.grader_)
+
+    @property
+    def n_parameters_(self):
+        """Number of weights."""
+        return sum(len(block["weights"]) for block in self.blocks_)
+
+    def _check_fitted(self):
+        """Raise ValueError where fitted attributes do not go together; see `mlfeat.persistence`."""
+        n_species = len(self.species_)
+        check_array("e0_", self.e0_, (n_species,))
+        check_blocks(self.blocks_, n_species, self.n_features_in_)
+        if self.variance_ is not None:
+            check_array("variance_['factor']", self.variance_["factor"], (self.n_parameters_, None))
+            if set(self.variance_) != {"factor", "offset"} or not 0 <= self.variance_["offset"] < np.inf:
+                raise ValueError("variance_ must have a factor and an offset of zero or more")
+        if self.grader_ is not None:
+            check_grader(self.grader_, n_species, self.n_features_in_)

@@ -1,0 +1,181 @@
+"""Blocks of a sparse Gaussian process, from parameters and training environments; `_kernels` says what a block is."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import numpy as np
+
+from mlfeat._archive import check_array
+from mlfeat.base import FeatureBlock
+from mlfeat.potentials._sparse_points import METHODS, select
+
+logger = logging.getLogger("mlfeat")
+
+
+def make_blocks(X, zeta, delta):
+    """Blocks of a FeatureSet, without sparse points.
+
+    Raises
+    ------
+    ValueError
+        If ζ is no positive integer or δ no positive number; both may be dicts by the block's name.
+    """
+    found = _feature_blocks(X)
+    names = [block.name for block in found]
+    zetas, deltas = by_name("zeta", zeta, names), by_name("delta", delta, names)
+    blocks = []
+    for block, z, d in zip(found, zetas, deltas, strict=True):
+        has_points = block.covariance is None
+        if has_points:
+            check_zeta(z)
+        if not (isinstance(d, Real) and 0 < d < np.inf):
+            raise ValueError(f"delta={d!r}: must be a positive number (eV)")
+        blocks.append(
+            {
+                "name": block.name,
+                "start": int(block.start),
+                "stop": int(block.stop),
+                "zeta": int(z) if has_points else None,
+                "delta": float(d),
+                "sparse_points": None,
+                "sparse_species": None,
+                "covariance": block.covariance,
+            }
+        )
+    return blocks
+
+
+def check_zeta(zeta):
+    """Raise ValueError unless ζ is a positive integer."""
+    if not (isinstance(zeta, Integral) and zeta >= 1):
+        raise ValueError(f"zeta={zeta!r}: must be a positive integer, for which (p·p')^zeta is a kernel")
+
+
+def _feature_blocks(X):
+    blocks = X[0].descriptor.feature_blocks()
+    if not X[0].steps:
+        return blocks
+    if len(blocks) > 1 or blocks[0].covariance is not None:
+        raise ValueError(
+            f"steps after {type(X[0].descriptor).__name__} mix features whose kernels differ; remove the steps"
+        )
+    return (FeatureBlock(blocks[0].name, 0, X.shape[1]),)
+
+
+def by_name(what, value, names):
+    """A parameter of each block, from one of all or a dict by the block's name."""
+    if not isinstance(value, Mapping):
+        return [value] * len(names)
+    unknown, missing = sorted(set(value) - set(names)), [name for name in names if name not in value]
+    if unknown or missing:
+        raise ValueError(f"{what}={value!r}: give one for each of the blocks {', '.join(names)}")
+    return [value[name] for name in names]
+
+
+def sparse_counts(n_sparse, species):
+    """Number of sparse points of each species, from a number or a dict by symbol."""
+    by_symbol = n_sparse if isinstance(n_sparse, Mapping) else dict.fromkeys(species, n_sparse)
+    counts = [by_symbol.get(symbol) for symbol in species]
+    for symbol, count in zip(species, counts, strict=True):
+        if not (isinstance(count, Integral) and count >= 1):
+            raise ValueError(f"n_sparse={n_sparse!r}: give a positive integer, or one for every species ({symbol})")
+    return counts
+
+
+def given_points(sparse_points, blocks, species):
+    """Given sparse points as a dict from (block's name, place of the species) to array, checked."""
+    own = [block for block in blocks if block["covariance"] is None]
+    points = {}
+    for block in own:
+        of_block = sparse_points
+        if len(own) > 1:
+            of_block = _entry(sparse_points, block["name"], "block")
+        for s, symbol in enumerate(species):
+            if len(species) > 1 or isinstance(of_block, Mapping):
+                array = _entry(of_block, symbol, "species")
+            else:
+                array = of_block
+            points[block["name"], s] = _checked(array, block, symbol)
+    return points
+
+
+def _entry(points, key, kind):
+    if not isinstance(points, Mapping) or key not in points:
+        raise ValueError(f"sparse_points: give a dict with the points of every {kind}; there are none of {key!r}")
+    return points[key]
+
+
+def _checked(array, block, symbol):
+    array, n = np.array(array, dtype=float, ndmin=2), block["stop"] - block["start"]
+    if array.ndim != 2 or array.shape[1] != n or not np.isfinite(array).all():
+        raise ValueError(
+            f"sparse_points of {symbol}: an array of shape {array.shape}; give finite numbers, with {n} columns, the "
+            f"features of {block['name']}"
+        )
+    return array
+
+
+def choose_points(blocks, X, counts, method, given, random_state):
+    """Set the sparse points of all blocks, chosen among the environments of a FeatureSet or `given`."""
+    values = X.values
+    species = np.concatenate([item.species for item in X])
+    symbols = X[0].descriptor.species_
+    for block in blocks:
+        if block["covariance"] is not None:
+            continue
+        points = []
+        for s, count in enumerate(counts):
+            if given is not None:
+                points.append(given[block["name"], s])
+                continue
+            own = values[species == s, block["start"] : block["stop"]]
+            chosen, n_distinct = select(own, count, block["zeta"], method, random_state)
+            if n_distinct < count:
+                warnings.warn(
+                    f"{count} sparse points of {symbols[s]} were asked for, but only {n_distinct} of its {len(own)} "
+                    f"environments ({block['name']}) differ: these are taken. Set n_sparse={n_distinct}, or add data",
+                    stacklevel=4,
+                )
+            logger.debug("%d sparse points of %s among %d environments", len(chosen), symbols[s], n_distinct)
+            points.append(own[chosen])
+        block["sparse_points"] = np.concatenate(points)
+        block["sparse_species"] = np.repeat(np.arange(len(counts)), [len(part) for part in points])
+
+
+def n_points(blocks, counts, X, given):
+    """How many sparse points, over all blocks and species, there will be at most."""
+    if given is not None:
+        return sum(len(points) for points in given.values())
+    atoms = sum(np.bincount(item.species, minlength=len(counts)) for item in X)
+    return sum(block["covariance"] is None for block in blocks) * int(np.minimum(atoms, counts).sum())
+
+
+def check_blocks(blocks, n_species, n_features):
+    """Raise ValueError unless blocks of a fitted model go together."""
+    keys = {"name", "start", "stop", "zeta", "delta", "sparse_points", "sparse_species", "covariance", "weights"}
+    for block in blocks:
+        if set(block) != keys:
+            raise ValueError(f"a block has the keys {sorted(block)}, expected {sorted(keys)}")
+        if not 0 <= block["start"] < block["stop"] <= n_features:
+            raise ValueError(f"block {block['name']!r} has the features {block['start']} to {block['stop']}")
+        width = block["stop"] - block["start"]
+        if block["covariance"] is not None:
+            check_array("covariance", block["covariance"], (width, width))
+            check_array("weights", block["weights"], (width,))
+            continue
+        check_array("sparse_points", block["sparse_points"], (None, width))
+        n = len(block["sparse_points"])
+        check_array("sparse_species", block["sparse_species"], (n,))
+        check_array("weights", block["weights"], (n,))
+        species = block["sparse_species"]
+        if (np.diff(species) < 0).any() or n and not (0 <= species[0] and species[-1] < n_species):
+            raise ValueError(f"sparse_species must ascend within the {n_species} species")
+        check_zeta(block["zeta"])
+
+
+def check_method(method):
+    """Raise ValueError unless there is such a method of choosing sparse points."""
+    if method not in METHODS:
+        raise ValueError(f"sparse_method={method!r}: must be one of {', '.join(map(repr, METHODS))}")

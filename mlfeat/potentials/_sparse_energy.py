@@ -1,0 +1,71 @@
+"""Energies of atoms as sums of kernels with sparse points."""
+
+import numpy as np
+
+from mlfeat.potentials._kernels import parts, power
+
+TILE = 512, 256  # atoms and sparse points whose products stay in a core's cache, measured
+
+
+class SparseKernelEnergy:
+    r"""Energy as a sum over sparse points of the center's species, and of features that are kernel functions already.
+
+    .. math:: E_i = e_s + \sum_b \Big( \sum_{P} c_P \, (B_i^b \cdot P)^{\zeta_b} + c_b \cdot B_i^b \Big),
+              \qquad \frac{\partial E_i}{\partial B_i^b} = \sum_P \zeta_b c_P (B_i^b \cdot P)^{\zeta_b - 1} P + c_b.
+
+    Parameters
+    ----------
+    all_parts : list of Part
+        Species, sparse points and columns of each block.
+    coef : array of shape (n_columns,)
+        The c, eV.
+    e0 : array of shape (n_species,)
+        e, eV.
+    """
+
+    def __init__(self, all_parts, coef, e0):
+        self.e0 = np.asarray(e0, dtype=float)
+        self.linear = [(part.start, part.stop, coef[part.columns]) for part in all_parts if part.points is None]
+        self.sums = [_Sum(part, coef[part.columns]) for part in all_parts if part.points is not None]
+
+    @classmethod
+    def from_blocks(cls, blocks, e0):
+        """Build from the fitted blocks of a GaussianApproximationPotential."""
+        coef = np.concatenate([block["delta"] ** 2 * block["weights"] for block in blocks])
+        return cls(parts(blocks, len(e0)), coef, e0)
+
+    def energy_and_cotangent(self, features):
+        """Energies (N,) and their derivatives with respect to the features (N, F)."""
+        values, species = features.values, features.species
+        energies, cotangents = self.e0[species], np.zeros(values.shape)
+        for start, stop, coef in self.linear:
+            cotangents[:, start:stop] = coef
+            energies += values[:, start:stop] @ coef
+        for part in self.sums:
+            mine = slice(None) if len(self.e0) == 1 else np.flatnonzero(species == part.species)
+            own = values[mine, part.start : part.stop]
+            slope = part.cotangents(own)
+            cotangents[mine, part.start : part.stop] = slope
+            energies[mine] += np.einsum("nf,nf->n", own, slope) / part.zeta
+        return energies, cotangents
+
+
+class _Sum:
+    """Σ_P c_P (B·P)^ζ for environments of one species."""
+
+    def __init__(self, part, coef):
+        self.species, self.start, self.stop, self.zeta = part.species, part.start, part.stop, part.zeta
+        self.points = np.ascontiguousarray(part.points)
+        self.slopes = part.zeta * coef
+
+    def cotangents(self, values):
+        """Derivatives (N, F) at environments (N, F); B·derivative/ζ is the energy, a polynomial of one degree."""
+        out = np.zeros((len(values), self.points.shape[1]))
+        for first in range(0, len(values), TILE[0]):
+            own = values[first : first + TILE[0]]
+            for start in range(0, len(self.points), TILE[1]):
+                points = self.points[start : start + TILE[1]]
+                slopes = power(own @ points.T, self.zeta - 1)
+                slopes *= self.slopes[start : start + TILE[1]]
+                out[first : first + TILE[0]] += slopes @ points
+        return out
