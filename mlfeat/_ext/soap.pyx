@@ -92,10 +92,9 @@ cdef class Kernel:
     cdef bint mixed, symmetric, normalize
     cdef double step, cutoff, width, constant
     cdef Legendre legendre
-    cdef const double[::1] q_up, q_back, q_slope, central, scale
+    cdef const double[::1] q_up, q_back, q_slope, central, scale, scale_back
     cdef const double[:, :, :, ::1] spline
-    cdef const int[::1] channel
-    cdef const int[:, ::1] source
+    cdef const int[::1] channel, place, place_back
     cdef const double[:, ::1] left, right, left_back, right_back
 
     def __init__(self, legendre, spline, step, n_max, cutoff, width, channel, central, left, right, symmetric, source,
@@ -113,7 +112,6 @@ cdef class Kernel:
         self.mixed, self.symmetric = left is not None or right is not None, symmetric
         self.n_u = self.n_v = self.n_k
         self.row_u = self.row_v = self.row_c
-        self.source, self.scale = source, scale
         self.n_spectrum = len(scale)
         self.normalize, self.constant = normalize, constant
         if self.mixed:
@@ -121,6 +119,10 @@ cdef class Kernel:
             self.row_u, self.row_v = padded(self.n_u), padded(self.n_v)
             self.left, self.left_back = with_transpose(left, self.row_u, self.row_c)
             self.right, self.right_back = with_transpose(right, self.row_v, self.row_c)
+        l, k, other = source.T
+        self.place = (l * self.n_u + k) * self.row_v + other  # of each component in the spectrum
+        self.place_back = (l * self.n_v + other) * self.row_u + k  # and in its transpose
+        self.scale, self.scale_back = scale, scale * (1.0 + (symmetric & (k == other)))
 
     def density_shape(self, n_atoms):
         """Shape of the densities of `n_atoms` centers."""
@@ -367,38 +369,27 @@ cdef class Kernel:
                             work.v + l * l * self.row_v, self.row_v, n_vec, out + k * self.row_v, self.row_v)
             out += self.n_u * self.row_v
         for k in range(self.n_spectrum):
-            work.feature[k] = self.scale[k] * work.spectrum[self.place(k)]
+            work.feature[k] = self.scale[k] * work.spectrum[self.place[k]]
             square += work.feature[k] * work.feature[k]
         if not self.normalize:
             return 1.0
         return 1.0 / sqrt(square) if square > 0 else 0.0
-
-    cdef inline Py_ssize_t place(self, int k) noexcept nogil:
-        """Where component k is in spectrum."""
-        return (self.source[k, 0] * self.n_u + self.source[k, 1]) * self.row_v + self.source[k, 2]
 
     # ------------------------------------------------------------------ reverse
 
     cdef void fill_adjoint(self, Work* work, double inverse, const double* cotangents) noexcept nogil:
         """c_bar = cotangents of the density; `feature` holds p, and `inverse` 1/|p|."""
         cdef double along = 0.0, bar
+        cdef double* transposed = work.spectrum if self.symmetric else work.transposed
         cdef int k
-        cdef Py_ssize_t here, there
         if self.normalize:
             for k in range(self.n_spectrum):
                 along += work.feature[k] * cotangents[k]
             along *= inverse * inverse
         for k in range(self.n_spectrum):
-            bar = self.scale[k] * inverse * (cotangents[k] - along * work.feature[k])
-            here = self.place(k)
-            there = (self.source[k, 0] * self.n_v + self.source[k, 2]) * self.row_u + self.source[k, 1]
-            if not self.symmetric:
-                work.spectrum[here] = bar
-                work.transposed[there] = bar
-            elif self.source[k, 1] == self.source[k, 2]:
-                work.spectrum[here] = 2.0 * bar
-            else:
-                work.spectrum[here] = work.spectrum[there] = bar
+            bar = self.scale_back[k] * inverse * (cotangents[k] - along * work.feature[k])
+            work.spectrum[self.place[k]] = bar
+            transposed[self.place_back[k]] = bar
         if not self.mixed:
             memset(work.c_bar, 0, self.n_lm * self.row_c * sizeof(double))
             self.contract(work.u, self.row_u, self.n_u, work.spectrum, self.row_v, work.c_bar)
@@ -563,7 +554,7 @@ cdef class Kernel:
         for _x in range(3):
             along = 0.0
             for k in range(self.n_spectrum):
-                work.row[k] = self.scale[k] * change[self.place(k)]
+                work.row[k] = self.scale[k] * change[self.place[k]]
                 along += work.row[k] * work.feature[k]
             along *= inverse * inverse if self.normalize else 0.0
             for k in range(self.n_spectrum):

@@ -85,7 +85,8 @@ class SOAP(CompiledDescriptor):
 
     Notes
     -----
-    The radial functions come from a spline with an error below 1e-11 of their largest value. The gradient is
+    The radial functions come from a spline whose error is below 1e-12 of their largest value (up to 1e-10 for large "gto" bases, whose
+    rounding errors are larger). The gradient is
     taken in reverse: cotangents of the features give those of c, and each neighbor needs one sweep over them.
 
     References
