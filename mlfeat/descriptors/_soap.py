@@ -85,9 +85,9 @@ class SOAP(CompiledDescriptor):
 
     Notes
     -----
-    The radial functions come from a spline whose error is below 1e-12 of their largest value (up to 1e-10 for large "gto" bases, whose
-    rounding errors are larger). The gradient is
-    taken in reverse: cotangents of the features give those of c, and each neighbor needs one sweep over them.
+    The radial functions come from a spline whose error is below 1e-12 of their largest value (up to 1e-10 for many
+    "gto" functions, which have rounding errors of that size). The gradient is taken in reverse: cotangents of the
+    features give those of c, and each neighbor needs one sweep over them.
 
     References
     ----------
