@@ -32,11 +32,11 @@ class AtomFeatures(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """Functions f_s of an atom's features, in number n_points, by their derivatives ∂f_s/∂B_i = slopes_is P_s.
+    """Functions f_s of an atom's features, in number n_points, by their derivatives ∂f_s/∂B_i = slopes_is U P_s.
 
     Attributes
     ----------
-    points : array of shape (n_points, n_columns)
+    points : array of shape (n_points, n_columns) or (n_points, rank)
         The P_s.
     slopes : array of shape (n_atoms, n_points)
         Factors at each atom.
@@ -44,13 +44,16 @@ class Projection(NamedTuple):
         The functions depend on the features ``start:stop``, n_columns of them.
     species : int or None
         Only atoms of this one have the functions; None: all.
+    basis : array of shape (n_columns, rank) or None
+        U; None stands for 1.
     """
 
     points: np.ndarray
     slopes: np.ndarray
     start: int
     stop: int
-    species: int
+    species: int | None = None
+    basis: np.ndarray | None = None
 
 
 class StructureFeatures:
@@ -396,11 +399,12 @@ def project_rows(pairs, species, projections, n_features, jacobian):
 def _add_projections(merged, places, owners, projections, species, out):
     """Add derivatives with respect to coordinates (n, n_features) of some centers of one species, times the points."""
     column = 0
-    for points, slopes, start, stop, own_species in projections:
+    for points, slopes, start, stop, own_species, basis in projections:
         if own_species in (species, None):
             for a, b in _tiles(len(merged), TILE[0]):
+                own = merged[a:b, start:stop] if basis is None else merged[a:b, start:stop] @ basis
                 for c, d in _tiles(len(points), TILE[1]):
-                    product = merged[a:b, start:stop] @ points[c:d].T
+                    product = own @ points[c:d].T
                     _pairs.add_weighted_rows(product, places[a:b], owners[a:b], slopes, c, out, column + c)
         column += len(points)
 

@@ -359,7 +359,7 @@ def test_optimizer_finds_the_noise():
     model = GAP(30, zeta=2, e0={"Au": 0.0, "Cu": 0.0}).fit(features, targets)
     basis = model.sums_.basis
     coef = basis.unwhiten(rng.normal(size=basis.n_functions)) * 0.7
-    model.blocks_[0]["weights"] = coef
+    model.blocks_ = [{**model.blocks_[0], "weights": coef}]
     drawn = model.predict_targets(features)
     for item, target in zip(features, drawn, strict=True):
         target["energy"] += 0.02 * np.sqrt(item.n_atoms) * rng.normal()

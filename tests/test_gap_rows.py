@@ -35,7 +35,7 @@ def dense(item, projections):
     """The same rows by the definition, pair by pair."""
     pairs = item.pairs
     columns = []
-    for points, slopes, start, stop, _ in projections:
+    for points, slopes, start, stop, *_ in projections:
         along = np.einsum("pxf,sf->psx", item.jacobian()[:, :, start:stop], points)
         gradients = slopes[pairs.first][:, :, None] * along
         columns += [
@@ -62,6 +62,15 @@ def test_rows_of_the_features_themselves():
     np.testing.assert_allclose(item.projected_rows(identity), item.rows()[1:], rtol=1e-12, atol=1e-13)
     of_all = item.projected_rows([Projection(np.eye(n), np.ones((item.n_atoms, n)), 0, n, None)])
     np.testing.assert_allclose(of_all, item.rows()[1:].reshape(-1, 2, n).sum(axis=1), rtol=1e-12, atol=1e-13)
+
+
+def test_basis_multiplies_the_points():
+    item = feature_sets()["toy"][0]
+    rng = np.random.default_rng(0)
+    points, slopes, basis = rng.normal(size=(6, 2)), rng.normal(size=(item.n_atoms, 6)), rng.normal(size=(4, 2))
+    found = item.projected_rows([Projection(points, slopes, 1, 5, basis=basis)])
+    expected = item.projected_rows([Projection(points @ basis.T, slopes, 1, 5)])
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_small_blocks_and_tiles_change_rounding_only(monkeypatch):

@@ -420,7 +420,12 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
 
     def energy_model(self):
         """The SparseKernelEnergy with these weights."""
-        return SparseKernelEnergy.from_blocks(self.blocks_, self.e0_)
+        made = self.__dict__.get("_energy_model")
+        if made is None or made[0] is not self.blocks_ or made[1] is not self.e0_:
+            # Kept, as factors of the sparse points are sought for it.
+            made = self.blocks_, self.e0_, SparseKernelEnergy.from_blocks(self.blocks_, self.e0_)
+            self._energy_model = made
+        return made[2]
 
     @available_if(lambda self: getattr(self, "variance_", None) is not None)
     def predict_std(self, X):
@@ -472,6 +477,9 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
             At most one on the training data.
         """
         return grade(features.values, features.species, **self.grader_)
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_energy_model"}
 
     @property
     def n_parameters_(self):

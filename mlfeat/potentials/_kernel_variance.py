@@ -26,11 +26,10 @@ def energy_variance(features, all_parts, factor, offset):
         part = _Some(features, slice(first, first + BLOCK))
         kernels += _scaled(kernel_values(part, all_parts), all_parts).sum(axis=0)
     for part in all_parts:
-        own = features.values[:, part.start : part.stop]
         if part.points is None:
             prior += _linear_prior(kernels[None, part.columns], part)[0]
         else:
-            prior += part.delta ** 2 * _sum_of_kernels(own[features.species == part.species], part)
+            prior += part.delta ** 2 * _sum_of_kernels(features, part)
     return max(0.0, prior - np.sum((kernels @ factor) ** 2)) + n_atoms * offset
 
 
@@ -65,7 +64,8 @@ def _linear_prior(kernels, part):
     return np.einsum("nk,nk->n", kernels @ linalg.pinvh(covariance), kernels) / part.delta ** 2
 
 
-def _sum_of_kernels(values, part):
+def _sum_of_kernels(features, part):
+    values = features.values[features.species == part.species, part.start : part.stop]
     return sum(
         dot_kernel(values[first : first + BLOCK], values, part.zeta).sum()
         for first in range(0, len(values), BLOCK)

@@ -44,9 +44,9 @@ class SparseKernelEnergy:
         for part in self.sums:
             mine = slice(None) if len(self.e0) == 1 else np.flatnonzero(species == part.species)
             own = values[mine, part.start : part.stop]
-            slope = part.cotangents(own)
-            cotangents[mine, part.start : part.stop] = slope
-            energies[mine] += np.einsum("nf,nf->n", own, slope) / part.zeta
+            slopes = part.cotangents(own)
+            cotangents[mine, part.start : part.stop] = slopes
+            energies[mine] += np.einsum("nf,nf->n", own, slopes) / part.zeta
         return energies, cotangents
 
 
@@ -55,12 +55,14 @@ class _Sum:
 
     def __init__(self, part, coef):
         self.species, self.start, self.stop, self.zeta = part.species, part.start, part.stop, part.zeta
-        self.points = np.ascontiguousarray(part.points)
+        self.points, self.basis = np.ascontiguousarray(part.points), part.basis
         self.slopes = part.zeta * coef
 
     def cotangents(self, values):
         """Derivatives (N, F) at environments (N, F); B·derivative/ζ is the energy, a polynomial of one degree."""
-        out = np.zeros((len(values), self.points.shape[1]))
+        if self.basis is not None:
+            values = values @ self.basis
+        out = np.zeros(values.shape)
         for first in range(0, len(values), TILE[0]):
             own = values[first : first + TILE[0]]
             for start in range(0, len(self.points), TILE[1]):
@@ -68,4 +70,4 @@ class _Sum:
                 slopes = power(own @ points.T, self.zeta - 1)
                 slopes *= self.slopes[start : start + TILE[1]]
                 out[first : first + TILE[0]] += slopes @ points
-        return out
+        return out if self.basis is None else out @ self.basis.T
