@@ -25,6 +25,7 @@ from mlfeat import (
     save,
 )
 from mlfeat import GaussianApproximationPotential as GAP
+from mlfeat.potentials._basis import Basis
 from mlfeat.potentials._kernels import kernel_values, parts, sums_and_projections
 from mlfeat.testing import awkward_structures, check_potential, toy_training_set
 
@@ -357,7 +358,7 @@ def test_optimizer_finds_the_noise():
     features, targets = training_data(n=20)
     rng = np.random.default_rng(0)
     model = GAP(30, zeta=2, e0={"Au": 0.0, "Cu": 0.0}).fit(features, targets)
-    basis = model.sums_.basis
+    basis = Basis(model.sums_.parts, "rkhs-qr", 1e-10)
     coef = basis.unwhiten(rng.normal(size=basis.n_functions)) * 0.7
     model.blocks_ = [{**model.blocks_[0], "weights": coef}]
     drawn = model.predict_targets(features)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg
 
-from mlfeat.potentials._kernels import part_covariance, parts
+from mlfeat.potentials._kernels import part_covariance
 
 
 class Basis:
@@ -11,9 +11,7 @@ class Basis:
 
     Parameters
     ----------
-    blocks : list of dict
-        See `_kernels`.
-    n_species : int
+    parts : list of Part
     solver : {"rkhs-qr", "qr"}
         "rkhs-qr": W = V Λ^(-1/2) of the eigenvectors V of K_MM whose eigenvalues are more than `jitter` of the largest,
         and U = 1. "qr": W = 1 and UᵀU = K_MM + jitter‖K_MM‖.
@@ -21,7 +19,6 @@ class Basis:
 
     Attributes
     ----------
-    parts : list of Part
     slices : list of slice
         The functions of each part.
     block_of : int array of shape (n_functions,)
@@ -30,13 +27,13 @@ class Basis:
         log |UᵀU|.
     """
 
-    def __init__(self, blocks, n_species, solver, jitter):
-        self.parts = parts(blocks, n_species)
+    def __init__(self, parts, solver, jitter):
+        self.parts = parts
         factorize = SOLVERS[solver]
         self.factors = [factorize(part_covariance(part), jitter) for part in self.parts]
         edges = np.cumsum([0, *(len(upper) for _, upper in self.factors)])
         self.slices = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        names = [block["name"] for block in blocks]
+        names = list(dict.fromkeys(part.name for part in parts))
         self.block_of = np.repeat([names.index(part.name) for part in self.parts], np.diff(edges))
         self.log_determinant = 2 * sum(np.log(np.diag(upper)).sum() for _, upper in self.factors)
 
@@ -45,11 +42,14 @@ class Basis:
         """Number of functions of all parts."""
         return len(self.block_of)
 
-    def whiten(self, rows, out):
-        """Write rows of the functions (n, n_functions), made from those of the kernels (n, n_columns)."""
-        for part, own, (whitening, _) in zip(self.parts, self.slices, self.factors, strict=True):
-            kernels = rows[:, part.columns]
-            out[:, own] = kernels if whitening is None else kernels @ whitening
+    def whiten(self, rows):
+        """Rows of the functions (n, n_functions + k), from those of the kernels (n, n_columns + k)."""
+        rest = rows[:, self.parts[-1].columns.stop :]
+        pieces = [
+            rows[:, part.columns] if whitening is None else rows[:, part.columns] @ whitening
+            for part, (whitening, _) in zip(self.parts, self.factors, strict=True)
+        ]
+        return np.concatenate([*pieces, rest], axis=1)
 
     def unwhiten(self, coef):
         """Coefficients of the kernels from those of the functions, (n_functions, ...)."""

@@ -104,7 +104,7 @@ class TriangularBlocks(_Blocks):
     """
 
     def _summary(self, rows):
-        return _compress(rows)
+        return triangular(rows)
 
     def _joined(self, block, other):
         return join(block, other)
@@ -120,8 +120,8 @@ class TriangularBlocks(_Blocks):
         return Fit(solution, intercepts @ v, intercepts[:, :-1], covariance, sum_of_squares, n_rows)
 
 
-def _compress(rows):
-    """A triangle with the same Gram matrix, or the rows themselves if they are fewer than the columns."""
+def triangular(rows):
+    """An upper triangle with the same Gram matrix, or the rows themselves if they are fewer than the columns."""
     if len(rows) < rows.shape[1]:
         return rows
     return linalg.qr(rows, mode="r", check_finite=False)[0][: rows.shape[1]]
@@ -133,7 +133,7 @@ def join(block, other):
     if len(block) < len(other):
         block, other = other, block
     if len(block) < n_columns:
-        return _compress(np.concatenate([block, other]))
+        return triangular(np.concatenate([block, other]))
     trapezoid = n_columns if len(other) == n_columns else 0
     # The zeros of the triangle are not worked on: two thirds of the time of a QR of all rows, or less.
     triangle, *_, info = linalg.lapack.dtpqrt(trapezoid, min(QR_PANEL, n_columns), block, other)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from mlfeat.potentials._blocks import join
+from mlfeat.potentials._blocks import join, triangular
 from mlfeat.potentials._rows import KINDS
 
 FREE_SIGMA = 1e3  # eV; prior of free energies of species about their averages, so wide that it does not matter
@@ -42,14 +42,15 @@ class Evidence:
 
     def __init__(self, basis, blocks, group_weights, log_scale, n_free):
         self.basis, self.log_scale, self.n_free = basis, dict(log_scale), n_free
-        self.rows, self.n_rows = {}, {}
+        rows, self.n_rows = {}, {}
         for key, block in sorted(blocks.blocks.items()):
             weight, kind = group_weights(key), key[1]
             block = np.sqrt(weight) * block
-            self.rows[kind] = join(self.rows[kind], block) if kind in self.rows else block
+            rows[kind] = join(rows[kind], block) if kind in rows else block
             self.n_rows[kind] = self.n_rows.get(kind, 0) + blocks.n_rows[key]
             self.log_scale[kind] += 0.5 * blocks.n_rows[key] * np.log(weight)
-        self.kinds = [kind for kind in KINDS if kind in self.rows]
+        self.rows = {kind: triangular(basis.whiten(rows[kind])) for kind in KINDS if kind in rows}
+        self.kinds = list(self.rows)
         self.prior = basis.prior()
         self.n_blocks = int(basis.block_of.max(initial=-1)) + 1
 

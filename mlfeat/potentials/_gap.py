@@ -53,14 +53,14 @@ __all__ = ["GaussianApproximationPotential"]
 logger = logging.getLogger("mlfeat")
 
 SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
-RETUNABLE = (*SIGMAS, "group_sigmas", "delta", "optimizer", "n_restarts_optimizer")
+RETUNABLE = (*SIGMAS, "group_sigmas", "delta", "solver", "jitter", "optimizer", "n_restarts_optimizer")
 RANGE = 1e3  # the optimizer keeps sigmas and δ within this factor of the given ones
 
 
 class Sums(NamedTuple):
     """What a fit with other sigmas and δ needs of the data: triangular factors of its rows by group and kind."""
 
-    basis: Basis
+    parts: list
     blocks: TriangularBlocks
     log_scale: dict
     n_free: int
@@ -247,10 +247,10 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         self.__dict__.pop("sums_", None)
         self.species_, self.n_features_in_ = tuple(X[0].descriptor.species_), X.shape[1]
         choose_points(blocks, X, counts, self.sparse_method, given, self.random_state)
-        rows.basis = Basis(blocks, len(self.species_), self.solver, self.jitter)
+        rows.parts = parts(blocks, len(self.species_))
         sums = accumulate(rows, partial(TriangularBlocks, rows.n_free), self.n_jobs)
         log_scale = {kind: rows.log_scale(kind) for kind in KINDS}
-        self.sums_ = Sums(rows.basis, sums, log_scale, rows.n_free, e0)
+        self.sums_ = Sums(rows.parts, sums, log_scale, rows.n_free, e0)
         environments = Environments(len(self.species_), X.shape[1])
         environments.update(X)
         self.grader_ = environments.grader()
@@ -308,10 +308,10 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         if self.optimizer is not None:
             sigmas, deltas = self._optimized(evidence, sigmas, deltas)
         posterior = evidence.posterior(sigmas, deltas)
-        coef = self.sums_.basis.unwhiten(posterior.coef)
+        coef = evidence.basis.unwhiten(posterior.coef)
         self.blocks_ = []
         for block, delta in zip(blocks, deltas, strict=True):
-            own = [part for part in self.sums_.basis.parts if part.name == block["name"]]
+            own = [part for part in self.sums_.parts if part.name == block["name"]]
             weights = np.concatenate([coef[part.columns] for part in own]) / delta**2
             self.blocks_.append({**block, "delta": float(delta), "weights": weights})
         self.e0_ = self.sums_.e0 + (posterior.intercept if self.sums_.n_free else 0.0)
@@ -322,7 +322,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
 
     def _evidence(self):
         sums = self.sums_
-        return Evidence(sums.basis, sums.blocks, self._group_weights(), sums.log_scale, sums.n_free)
+        basis = Basis(sums.parts, self.solver, self.jitter)
+        return Evidence(basis, sums.blocks, self._group_weights(), sums.log_scale, sums.n_free)
 
     def _optimized(self, evidence, sigmas, deltas):
         """Sigmas and δ of the largest log marginal likelihood found."""
@@ -379,8 +380,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         Parameters
         ----------
         **parameters
-            New `energy_sigma`, `force_sigma`, `stress_sigma`, `group_sigmas`, `delta`, `optimizer`,
-            `n_restarts_optimizer`.
+            New `energy_sigma`, `force_sigma`, `stress_sigma`, `group_sigmas`, `delta`, `solver`, `jitter`,
+            `optimizer`, `n_restarts_optimizer`.
 
         Returns
         -------

@@ -7,9 +7,9 @@ from mlfeat.potentials._rows import KINDS, DesignRows
 
 
 class KernelRows(DesignRows):
-    """Rows of a basis' functions and their derivatives, made one structure at a time.
+    """Rows of kernels with sparse points and their derivatives, made one structure at a time.
 
-    A row is ``[functions | composition | target]``: energies over √N (as their sigma is proportional to it), forces
+    A row is ``[kernels | composition | target]``: energies over √N (as their sigma is proportional to it), forces
     and stresses. The composition is there if the energies of species are free, and zero but for energies.
 
     Parameters
@@ -20,30 +20,30 @@ class KernelRows(DesignRows):
     sample_weight : array (n_structures,) or None
     n_free : int
         Number of species whose energies are free, all or none.
-    basis : Basis or None
-        None: rows can be counted, not made.
+    parts : list of Part
+        The sparse points. Without them, rows can be counted, not made.
     """
 
-    def __init__(self, items, targets, sample_weight, n_free, basis=None):
+    def __init__(self, items, targets, sample_weight, n_free, parts=()):
         super().__init__(items, targets, sample_weight)
         self.n_free = n_free
-        self.basis = basis
+        self.parts = parts
 
     def __getitem__(self, part):
-        return KernelRows(self.items[part], self.targets[part], self.sample_weight[part], self.n_free, self.basis)
+        return KernelRows(self.items[part], self.targets[part], self.sample_weight[part], self.n_free, self.parts)
 
     def __call__(self, index, kinds=KINDS):
-        """Rows of structure `index`, a dict from kind to array (n_rows, n_functions + n_free + 1)."""
+        """Rows of structure `index`, a dict from kind to array (n_rows, n_columns + n_free + 1)."""
         kinds = [kind for kind in kinds if self.n_rows(index, kind)]
         if not kinds:
             return {}
         item, target = self.items[index], self.targets[index]
-        sums, projections = sums_and_projections(item, self.basis.parts)
-        parts = {"energy": sums[None]}
+        sums, projections = sums_and_projections(item, self.parts)
+        kernels = {"energy": sums[None]}
         if kinds != ["energy"]:
             gradients = item.projected_rows(projections)
-            parts |= {"forces": gradients[:-6], "stress": gradients[-6:]}
-        rows = {kind: self._rows(parts[kind], target[kind], item) for kind in kinds}
+            kernels |= {"forces": gradients[:-6], "stress": gradients[-6:]}
+        rows = {kind: self._rows(kernels[kind], target[kind]) for kind in kinds}
         if "energy" in rows:
             composition = np.bincount(item.species, minlength=item.n_species)
             rows["energy"][:, -1 - self.n_free : -1] = composition[: self.n_free]
@@ -52,9 +52,9 @@ class KernelRows(DesignRows):
             part *= np.sqrt(self.sample_weight[index])
         return rows
 
-    def _rows(self, kernels, target, item):
-        rows = np.zeros((len(kernels), self.basis.n_functions + self.n_free + 1))
-        self.basis.whiten(kernels, rows[:, : self.basis.n_functions])
+    def _rows(self, kernels, target):
+        rows = np.zeros((len(kernels), kernels.shape[1] + self.n_free + 1))
+        rows[:, : kernels.shape[1]] = kernels
         rows[:, -1] = np.ravel(target)
         return rows
 

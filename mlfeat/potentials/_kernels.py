@@ -16,12 +16,20 @@ SPENT = 1e-8  # share of the largest singular value of sparse points below which
 WORTH = 0.9  # share of the work with sparse points that factors of them must not exceed
 
 
-def power(base, exponent):
-    """Integer power of an array, without logarithms."""
-    result = np.ones_like(base) if exponent == 0 else base.copy()
-    for bit in bin(exponent)[3:]:
-        result *= result
-        if bit == "1":
+def power(base, exponent, out=None):
+    """Integer power of an array, by multiplications alone; `out` must not be `base`."""
+    if exponent == 0:
+        out = np.empty_like(base) if out is None else out
+        out.fill(1.0)
+        return out
+    digits = bin(exponent)[3:]
+    if not digits:
+        return np.positive(base, out=out)
+    result = np.multiply(base, base, out=out)
+    for place, digit in enumerate(digits):
+        if place > 0:
+            result *= result
+        if digit == "1":
             result *= base
     return result
 
@@ -34,8 +42,8 @@ def dot_kernel(first, second, zeta):
 class Part(NamedTuple):
     """Columns of one block that belong to the centers of one species.
 
-    The sparse points are ``points @ basis.T``, or `points` if `basis` is None. Both and `zeta` are None for features that
-    are kernel functions already; then `species` is None, and the columns belong to all centers.
+    The sparse points are ``points @ basis.T``, or `points` if `basis` is None. Both and `zeta` are None for features
+    that are kernel functions already; then `species` is None, and the columns belong to all centers.
     """
 
     name: str

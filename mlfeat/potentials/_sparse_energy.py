@@ -4,7 +4,7 @@ import numpy as np
 
 from mlfeat.potentials._kernels import parts, power
 
-TILE = 512, 256  # atoms and sparse points whose products stay in a core's cache, measured
+TILE = 256, 512  # atoms and sparse points whose products stay in a core's cache, measured
 
 
 class SparseKernelEnergy:
@@ -43,10 +43,9 @@ class SparseKernelEnergy:
             energies += values[:, start:stop] @ coef
         for part in self.sums:
             mine = slice(None) if len(self.e0) == 1 else np.flatnonzero(species == part.species)
-            own = values[mine, part.start : part.stop]
-            slopes = part.cotangents(own)
+            own, slopes = part.evaluate(values[mine, part.start : part.stop])
+            energies[mine] += own
             cotangents[mine, part.start : part.stop] = slopes
-            energies[mine] += np.einsum("nf,nf->n", own, slopes) / part.zeta
         return energies, cotangents
 
 
@@ -58,16 +57,25 @@ class _Sum:
         self.points, self.basis = np.ascontiguousarray(part.points), part.basis
         self.slopes = part.zeta * coef
 
-    def cotangents(self, values):
-        """Derivatives (N, F) at environments (N, F); B·derivative/ζ is the energy, a polynomial of one degree."""
+    def evaluate(self, values):
+        """Values (N,) at environments (N, F), and their derivatives (N, F)."""
         if self.basis is not None:
             values = values @ self.basis
+        cotangents = self._cotangents(values)
+        # A homogeneous polynomial of degree ζ is its derivative along B, over ζ.
+        energies = np.einsum("nf,nf->n", values, cotangents) / self.zeta
+        return energies, cotangents if self.basis is None else cotangents @ self.basis.T
+
+    def _cotangents(self, values):
         out = np.zeros(values.shape)
+        size = min(TILE[0], len(values)), min(TILE[1], len(self.points))
+        products, slopes, change = np.empty(size), np.empty(size), np.empty((size[0], values.shape[1]))
         for first in range(0, len(values), TILE[0]):
             own = values[first : first + TILE[0]]
             for start in range(0, len(self.points), TILE[1]):
                 points = self.points[start : start + TILE[1]]
-                slopes = power(own @ points.T, self.zeta - 1)
-                slopes *= self.slopes[start : start + TILE[1]]
-                out[first : first + TILE[0]] += slopes @ points
-        return out if self.basis is None else out @ self.basis.T
+                p, c = products[: len(own), : len(points)], slopes[: len(own), : len(points)]
+                power(np.matmul(own, points.T, out=p), self.zeta - 1, out=c)
+                c *= self.slopes[start : start + TILE[1]]
+                out[first : first + TILE[0]] += np.matmul(c, points, out=change[: len(own)])
+        return out
