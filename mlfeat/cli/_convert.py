@@ -7,14 +7,17 @@ from mlfeat.cli._errors import bad_input
 from mlfeat.cli._models import add_model_options, read_model, write_model
 
 DESCRIPTION = """\
-Convert a fitted model between mlfeat's file and LAMMPS' files for pair_style
-snap. The ending of the name says the format: .snapcoeff or .snapparam is
-LAMMPS (both files are read or written), any other is mlfeat.
+Convert a fitted model between mlfeat's file, LAMMPS' files for pair_style
+snap, and QUIP's files for Gaussian approximation potentials. The ending of the
+name says the format: .snapcoeff or .snapparam is LAMMPS (both files are read
+or written), .xml is QUIP (with files of sparse points beside it), any other is
+mlfeat.
 """
 EXAMPLES = """\
   mlfeat convert model.mlfeat Mo.snapcoeff
   mlfeat convert Mo.snapcoeff model.mlfeat
   mlfeat convert MoNbTaW.snapcoeff MoW.snapcoeff --species Mo,W
+  mlfeat convert gap.xml model.mlfeat
 """
 
 
@@ -23,7 +26,7 @@ def add_parser(subparsers):
     parser = options.add_parser(
         subparsers,
         "convert",
-        help="convert a model between mlfeat's file and LAMMPS'",
+        help="convert a model between mlfeat's file, LAMMPS' and QUIP's",
         description=DESCRIPTION,
         examples=EXAMPLES,
     )
