@@ -1,4 +1,4 @@
-"""Unfitted SNAP and qSNAP models for Ni, Cu, Li, Mo, Si and Ge.
+"""Unfitted SNAP, qSNAP and GAP models for Ni, Cu, Li, Mo, Si and Ge.
 
 Cutoff and 2J are the published ones. The weight of the neighbors in the bispectrum, the ridge penalty and the weights
 of forces and stresses (that of energies is 1) come from cross-validation on the training structures of Zuo et al.;
@@ -8,18 +8,22 @@ Those of Si do not, and it keeps 1.
 
 Cu has the weights of Ni and Ge those of Si, the element with the same crystal structure and kind of bond: they were not
 searched. Features are scaled before the fit, so that a penalty means the same for each element.
+
+GAP has the published cutoff, n_max, l_max, ζ and number of sparse points. Widths of the cutoff function and of the
+Gaussians, the weight of the central atom, and sigmas come from cross-validation likewise: ``benchmarks/search_gap.py``.
 """
 
+import math
 from typing import NamedTuple
 
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from mlfeat.descriptors import Bispectrum
-from mlfeat.potentials import LinearPotential
+from mlfeat.descriptors import SOAP, Bispectrum
+from mlfeat.potentials import GaussianApproximationPotential, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 
-__all__ = ["qsnap", "snap"]
+__all__ = ["gap", "qsnap", "snap"]
 
 GROUPS = ("AIMD-NVT", "Elastic", "Surface", "Vacancy")
 
@@ -52,6 +56,28 @@ QSNAP = {
     "Mo": _Settings(5.2, 6, 0.25, 1.5e-4, 4.9e-5, 0.057),
     "Si": _Settings(4.8, 8, 1.0, 1.9e-6, 2.6e-5, 3.8),
     "Ge": _Settings(4.9, 6, 1.0, 1.9e-6, 2.6e-5, 3.8),
+}
+
+
+class _GapSettings(NamedTuple):
+    cutoff: float  # Å
+    n_sparse: int
+    cutoff_transition_width: float  # Å
+    sigma: float  # Å
+    central_weight: float
+    delta: float  # eV
+    energy_sigma: float  # eV
+    stress_sigma: float  # eV/Å³
+
+
+FORCE_SIGMA = 0.05  # eV/Å, the published one
+GAP = {
+    "Ni": _GapSettings(3.9, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
+    "Cu": _GapSettings(4.1, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
+    "Li": _GapSettings(4.8, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
+    "Mo": _GapSettings(5.2, 2000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
+    "Si": _GapSettings(5.4, 1000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
+    "Ge": _GapSettings(5.4, 2000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
 }
 
 
@@ -110,10 +136,63 @@ def qsnap(element):
     return _build(QSNAP, element, QuadraticExpansion())
 
 
-def _build(table, element, *steps):
+def gap(element):
+    """Gaussian approximation potential with the published cutoff, n_max, l_max, ζ and number of sparse points.
+
+    Parameters
+    ----------
+    element : {"Ni", "Cu", "Li", "Mo", "Si", "Ge"}
+
+    Returns
+    -------
+    Pipeline
+        Unfitted: `SOAP`, `GaussianApproximationPotential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no preset for the element.
+
+    References
+    ----------
+    Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020), Table S7.
+
+    Examples
+    --------
+    >>> from mlfeat import presets
+    >>> model = presets.gap("Mo")
+    >>> model[0].cutoff, model[1].n_sparse
+    (5.2, 2000)
+    """
+    settings = _settings(GAP, element)
+    descriptor = SOAP(
+        settings.cutoff,
+        n_max=8,
+        l_max=8,
+        species=(element,),
+        sigma=settings.sigma,
+        cutoff_transition_width=settings.cutoff_transition_width,
+        central_weight=settings.central_weight,
+    )
+    potential = GaussianApproximationPotential(
+        settings.n_sparse,
+        zeta=4,
+        delta=settings.delta,
+        energy_sigma=settings.energy_sigma,
+        force_sigma=FORCE_SIGMA,
+        stress_sigma=settings.stress_sigma,
+    )
+    return make_pipeline(descriptor, potential)
+
+
+def _settings(table, element):
     if element not in table:
         raise ValueError(f"no preset for {element!r}: there are {', '.join(table)}")
-    settings = table[element]
+    return table[element]
+
+
+def _build(table, element, *steps):
+    settings = _settings(table, element)
     unusable = UNUSABLE_STRESS.get(element, ())
     potential = LinearPotential(
         Ridge(settings.alpha),
