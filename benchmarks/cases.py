@@ -46,11 +46,18 @@ class Dynamics:
     """Evaluations of energy, forces and stress as molecular dynamics asks for them: the atoms move a little in between.
 
     They move to and fro, within the skin of one neighbor list.
+
+    Parameters
+    ----------
+    calculator : ase.calculators.calculator.Calculator
+        mlfeat's or another program's.
+    atoms : ase.Atoms
+        Where to begin.
     """
 
-    def __init__(self, model, atoms, n_threads=1):
+    def __init__(self, calculator, atoms):
         self.atoms = atoms.copy()
-        self.atoms.calc = PotentialCalculator(model, skin=SKIN, n_threads=n_threads)
+        self.atoms.calc = calculator
         self.places = cycle(atoms.positions + 0.002 * k * _directions(len(atoms)) for k in (0, 1, 2, 3, 2, 1))
 
     def step(self, n_steps):
@@ -63,8 +70,13 @@ class Dynamics:
 
     @property
     def n_list_builds(self):
-        """How often the neighbor list was built."""
+        """How often mlfeat's neighbor list was built."""
         return self.atoms.calc.n_list_builds
+
+
+def model_dynamics(model, atoms, n_threads=1):
+    """`Dynamics` of a model by mlfeat."""
+    return Dynamics(PotentialCalculator(model, skin=SKIN, n_threads=n_threads), atoms)
 
 
 def _directions(n_atoms):

@@ -1,6 +1,6 @@
-"""Speed of mlfeat, beside LAMMPS in the same run.
+"""Speed of mlfeat, beside LAMMPS, QUIP, featomic and DScribe in the same run.
 
-    python benchmarks/run.py [--quick] [--only speed,fit] [--out results.json]
+    python benchmarks/run.py [--quick] [--slow] [--only speed,fit] [--out results.json]
 
 Needs the published models and data (``$MLFEAT_SHARED``, default ``../shared``) and, for the comparison, the `peers`
 extra. The unit is µs per atom for one evaluation of energy, per-atom energies, forces and stress on one core.
@@ -16,10 +16,15 @@ import time
 from pathlib import Path
 
 import ase.io
+import dscribe_peer
+import featomic_peer
+import gap
 import lammps_peer
 import numpy as np
 import operations
-from cases import SHARED, SKIN, Case, Dynamics
+import quippy_peer
+import soap
+from cases import SHARED, SKIN, Case, model_dynamics
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
@@ -38,6 +43,7 @@ CASES = [
     *(Case("Ni", method, 8) for method in ("snap", "qsnap")),  # 2048 atoms
 ]
 QUICK_CASES = [Case("Mo", "snap", 4), Case("Mo", "snap", 6), Case("Mo", "qsnap", 6), Case("Ni", "snap", 4)]
+PEERS = {"lammps": lammps_peer, "quippy": quippy_peer, "featomic": featomic_peer, "dscribe": dscribe_peer}
 THERMO = "pe pxx pyy pzz pxy pxz pyz"  # with these LAMMPS computes energy and virial at each step
 MICRO = 1e6
 
@@ -57,7 +63,7 @@ def measure_speed(options):
 def _measure_case(case, options):
     atoms, model = case.atoms(), case.model()
     n_steps = max(1, round(options.seconds / (100e-6 * len(atoms))))
-    ours = Dynamics(model, atoms)
+    ours = model_dynamics(model, atoms)
     tasks = {"mlfeat": (lambda: ours.step(4 * n_steps), 4 * n_steps)}
     sessions = []
     for name, thermo in (("lammps", THERMO), ("lammps_forces", "")) if options.peers else ():
@@ -175,7 +181,7 @@ def measure_threads(options):
     for case in (Case("Mo", method, 6 if options.quick else 14) for method in ("snap", "qsnap")):
         atoms, model = case.atoms(), case.model()
         n_steps = max(2, round(4 * options.seconds / (100e-6 * len(atoms))))
-        runs = {n: Dynamics(model, atoms, n) for n in (1, 2)}
+        runs = {n: model_dynamics(model, atoms, n) for n in (1, 2)}
         times = interleave(
             {n: (lambda run=run: run.step(n_steps), n_steps) for n, run in runs.items()}, options.repeats
         )
@@ -213,7 +219,7 @@ def run_instruction_set_child(options):
     found = {}
     for case in (Case("Mo", "snap", 6), Case("Mo", "qsnap", 6), Case("Ni", "snap", 4)):
         atoms = case.atoms()
-        run = Dynamics(case.model(), atoms)
+        run = model_dynamics(case.model(), atoms)
         n_steps = 2 if options.quick else 20
         times = interleave({"mlfeat": (lambda run=run: run.step(n_steps), n_steps)}, 3)
         found[f"{case.element} {case.method}"] = MICRO * times["mlfeat"].median / len(atoms)
@@ -250,6 +256,9 @@ PARTS = {
     "threads": ("Threads", measure_threads),
     "fit": ("Fit with energies, forces and stresses, features included", measure_fit),
     "isa": ("Instruction sets", measure_instruction_sets),
+    "soap": ("SOAP power spectrum with explicit Jacobian\n\n" + soap.HEADER, soap.measure),
+    "gap": ("GAP: energy, per-atom energies, forces and stress\n\n" + gap.HEADER, gap.measure_speed),
+    "gapfit": ("GAP: fit with energies, forces and stresses\n\n" + gap.FIT_HEADER, gap.measure_fit),
 }
 
 
@@ -261,7 +270,7 @@ def environment(options):
     square = np.random.default_rng(0).normal(size=(1000, 1000))
     product = interleave({"dgemm": (lambda: square @ square, 1)}, 5)["dgemm"]
     versions = {module.__name__: module.__version__ for module in (mlfeat, np, scipy, sklearn)}
-    peer = lammps_peer.version() if options.peers else None
+    peers = {name: peer.version() if peer.available() else None for name, peer in PEERS.items()}
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -269,7 +278,7 @@ def environment(options):
         "instruction_set": ISA,
         "dgemm_gflops": round(2e-9 * len(square) ** 3 / min(product.wall), 1),
         "python": platform.python_version(),
-        "versions": versions | {"lammps": peer},
+        "versions": versions | peers,
         "repeats": options.repeats,
         "skin": SKIN,
     }
@@ -289,6 +298,7 @@ def parse_arguments():
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small cells and few repeats: a check that all runs")
+    parser.add_argument("--slow", action="store_true", help="run gap_fit too, which takes some twenty minutes")
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}")
     parser.add_argument("--repeats", type=int, help="times that each measurement is taken (default: 7, quick: 2)")
     parser.add_argument(
@@ -321,8 +331,9 @@ def measure(options):
     options.peers = lammps_peer.available()
     results = {"environment": environment(options)}
     print("\n".join(f"{key}: {value}" for key, value in results["environment"].items()))
-    if not options.peers:
-        print("LAMMPS is not here to compare with: pip install 'mlfeat[peers]'")
+    missing = [name for name in PEERS if results["environment"]["versions"][name] is None]
+    if missing:
+        print(f"not here to compare with: {', '.join(missing)}; pip install 'mlfeat[peers]'")
     for part in options.parts:
         title, measure_part = PARTS[part]
         print(f"\n{title}", flush=True)
