@@ -344,6 +344,31 @@ def test_calculator_gives_deviations_on_request():
     assert calculator.get_property("extrapolation_grade", atoms).shape == (len(atoms),)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_compression_keeps_the_energies(given):
+    """And says how much it changes; where rank is lost, fewer features are worked on."""
+    structures = toy_training_set(n_structures=20)
+    descriptor = Bispectrum(twojmax=4)
+    features, targets = descriptor.fit_transform(structures), make_targets(structures)
+    model = GAP(60, zeta=2, jitter=1e-6).fit(features, targets)
+    expected, std = model.predict_targets(features), model.predict_std(features)
+    energies = model.energy_and_cotangent(features[0])[0]
+    report = model.compress_(1e-4, features if given else None)
+    assert all(rank < features.shape[1] for rank in report["ranks"].values())
+    assert set(report["ranks"]) == {("bispectrum", "Mo"), ("bispectrum", "Ni")}
+    found = model.predict_targets(features)
+    if given:
+        assert report["energy_error"] <= 1e-4
+        np.testing.assert_allclose(model.energy_and_cotangent(features[0])[0], energies, atol=1e-4)
+        change = max(np.abs(a - b).max() for a, b in zip(found["forces"], expected["forces"], strict=True))
+        assert report["force_error"] == change
+    np.testing.assert_allclose(found["energy"], expected["energy"], atol=12e-3)
+    np.testing.assert_array_equal(model.predict_std(features), std)
+    np.testing.assert_array_equal(model.reweighted().predict_targets(features)["energy"], expected["energy"])
+    with pytest.raises(ValueError, match="tolerance=0"):
+        model.compress_(0)
+
+
 def test_grid_search():
     structures = toy_training_set(n_structures=9)
     model = make_pipeline(UnitShells(), GAP(20))

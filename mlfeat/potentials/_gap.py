@@ -21,6 +21,7 @@ from mlfeat.base._potential import check_features
 from mlfeat.potentials import _forecast
 from mlfeat.potentials._basis import SOLVERS, Basis
 from mlfeat.potentials._blocks import TriangularBlocks
+from mlfeat.potentials._compression import compress
 from mlfeat.potentials._environments import Environments, check_grader, grade
 from mlfeat.potentials._evidence import Evidence
 from mlfeat.potentials._fitting import accumulate
@@ -36,7 +37,7 @@ from mlfeat.potentials._kernel_blocks import (
 )
 from mlfeat.potentials._kernel_rows import KernelRows
 from mlfeat.potentials._kernel_variance import atom_variances, energy_variance
-from mlfeat.potentials._kernels import parts
+from mlfeat.potentials._kernels import compressed, parts, without_compression
 from mlfeat.potentials._reference_energies import reference_energies
 from mlfeat.potentials._rows import (
     KINDS,
@@ -135,7 +136,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     ----------
     blocks_ : list of dict
         Of each block ``name``, ``start``, ``stop`` (its features), ``zeta``, ``delta``, ``sparse_points`` (M, F_b),
-        ``sparse_species`` (M,), ascending, ``weights``; or instead of ζ and points (None) its ``covariance``.
+        ``sparse_species`` (M,), ascending, ``weights``; or instead of ζ and points (None) its ``covariance``. After
+        `compress_`, also ``compressed_points`` (M, F_b), with which energies and forces are computed.
     e0_ : array of shape (n_species,)
         e, eV.
     species_ : tuple of str
@@ -397,12 +399,60 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         for name in ("species_", "n_features_in_", "sums_", "grader_"):
             setattr(new, name, getattr(self, name))
         warn_of_unknown_groups(new.group_sigmas, {group for group, _ in self.sums_.blocks.blocks}, "group_sigmas")
-        deltas = by_name("delta", new.delta, [block["name"] for block in self.blocks_])
-        return new._solve([{**block, "delta": float(d)} for block, d in zip(self.blocks_, deltas, strict=True)])
+        blocks = without_compression(self.blocks_)
+        deltas = by_name("delta", new.delta, [block["name"] for block in blocks])
+        return new._solve([{**block, "delta": float(d)} for block, d in zip(blocks, deltas, strict=True)])
 
     def _check_sums(self):
         if not hasattr(self, "sums_"):
             raise ValueError("there are no sums over the training data (files do not keep them): fit first")
+
+    def compress_(self, tolerance=1e-5, X=None):
+        """Make evaluation faster: move the sparse points into the smallest subspace that keeps the atoms' energies.
+
+        SOAP's features of a material depend on one another, and the energy depends on still fewer combinations of them;
+        with rank r of the points (M, F), an atom costs r (M + F) multiplications instead of M F. Standard deviations,
+        and files of other programs, keep the points as they were fitted.
+
+        Parameters
+        ----------
+        tolerance : float, default=1e-5
+            eV; the largest change of an atom's energy from one block, over the environments.
+        X : FeatureSet, optional
+            Structures with the environments that matter, e.g. of the training data. Default: the sparse points, which
+            do not tell how forces change.
+
+        Returns
+        -------
+        dict
+            ``ranks`` (by block and symbol), ``energy_error`` (eV, the largest of an atom from one block) and
+            ``force_error`` (eV/Å, the largest of a component in X; None without it).
+        """
+        if not tolerance > 0:
+            raise ValueError(f"tolerance={tolerance!r}: must be a positive number (eV)")
+        before = None if X is None else self.predict_targets(check_features(X))["forces"]
+        blocks, ranks, errors = [], {}, [0.0]
+        for block in without_compression(self.blocks_):
+            blocks.append(block)
+            if block["covariance"] is not None:
+                continue
+            points, coef = block["sparse_points"].copy(), block["delta"] ** 2 * block["weights"]
+            for s, symbol in enumerate(self.species_):
+                mine = block["sparse_species"] == s
+                environments = points[mine] if X is None else _environments(X, s, block)
+                if mine.any() and len(environments):
+                    points[mine], rank, error = compress(
+                        points[mine], coef[mine], block["zeta"], environments, tolerance
+                    )
+                    ranks[block["name"], symbol] = rank
+                    errors.append(float(error))
+            block["compressed_points"] = points
+        self.blocks_ = blocks
+        force_error = None
+        if X is not None:
+            after = self.predict_targets(X)["forces"]
+            force_error = max(float(np.abs(a - b).max()) for a, b in zip(after, before, strict=True))
+        return {"ranks": ranks, "energy_error": max(errors), "force_error": force_error}
 
     def energy_and_cotangent(self, features):
         """E_i (n_atoms,) in eV and ∂E_i/∂B_i (n_atoms, n_features), without the baseline.
@@ -421,12 +471,16 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
 
     def energy_model(self):
         """The SparseKernelEnergy with these weights."""
-        made = self.__dict__.get("_energy_model")
-        if made is None or made[0] is not self.blocks_ or made[1] is not self.e0_:
-            # Kept, as factors of the sparse points are sought for it.
-            made = self.blocks_, self.e0_, SparseKernelEnergy.from_blocks(self.blocks_, self.e0_)
-            self._energy_model = made
-        return made[2]
+        return self._made()[1]
+
+    def _made(self):
+        """Parts of the blocks as they were fitted, and energy model; kept, as factors of sparse points are sought."""
+        kept = self.__dict__.get("_kept")
+        if kept is None or kept[0] is not self.blocks_ or kept[1] is not self.e0_:
+            coef = np.concatenate([block["delta"] ** 2 * block["weights"] for block in self.blocks_])
+            fitted, used = (parts(blocks, len(self.species_)) for blocks in (self.blocks_, compressed(self.blocks_)))
+            kept = self._kept = self.blocks_, self.e0_, (fitted, SparseKernelEnergy(used, coef, self.e0_))
+        return kept[2]
 
     @available_if(lambda self: getattr(self, "variance_", None) is not None)
     def predict_std(self, X):
@@ -444,7 +498,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         array of shape (n_structures,)
             eV, for total energies.
         """
-        found = parts(self.blocks_, len(self.species_))
+        found = self._made()[0]
         return np.sqrt([energy_variance(item, found, **self.variance_) for item in X])
 
     @available_if(lambda self: getattr(self, "variance_", None) is not None)
@@ -461,7 +515,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         array of shape (n_atoms,)
             eV.
         """
-        return np.sqrt(atom_variances(features, parts(self.blocks_, len(self.species_)), **self.variance_))
+        return np.sqrt(atom_variances(features, self._made()[0], **self.variance_))
 
     @available_if(lambda self: getattr(self, "grader_", None) is not None)
     def extrapolation_grade(self, features):
@@ -480,7 +534,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         return grade(features.values, features.species, **self.grader_)
 
     def __getstate__(self):
-        return {name: value for name, value in super().__getstate__().items() if name != "_energy_model"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_kept"}
 
     @property
     def n_parameters_(self):
@@ -498,3 +552,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
                 raise ValueError("variance_ must have a factor and an offset of zero or more")
         if self.grader_ is not None:
             check_grader(self.grader_, n_species, self.n_features_in_)
+
+
+def _environments(X, s, block):
+    values = [item.values[item.species == s, block["start"] : block["stop"]] for item in X]
+    return np.concatenate(values)

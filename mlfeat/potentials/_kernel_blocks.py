@@ -156,7 +156,7 @@ def check_blocks(blocks, n_species, n_features):
     """Raise ValueError unless blocks of a fitted model go together."""
     keys = {"name", "start", "stop", "zeta", "delta", "sparse_points", "sparse_species", "covariance", "weights"}
     for block in blocks:
-        if set(block) != keys:
+        if set(block) - {"compressed_points"} != keys:
             raise ValueError(f"a block has the keys {sorted(block)}, expected {sorted(keys)}")
         if not 0 <= block["start"] < block["stop"] <= n_features:
             raise ValueError(f"block {block['name']!r} has the features {block['start']} to {block['stop']}")
@@ -167,6 +167,7 @@ def check_blocks(blocks, n_species, n_features):
             continue
         check_array("sparse_points", block["sparse_points"], (None, width))
         n = len(block["sparse_points"])
+        check_array("compressed_points", block.get("compressed_points", block["sparse_points"]), (n, width))
         check_array("sparse_species", block["sparse_species"], (n,))
         check_array("weights", block["weights"], (n,))
         species = block["sparse_species"]

@@ -88,6 +88,16 @@ def parts(blocks, n_species):
     return found
 
 
+def compressed(blocks):
+    """Blocks with their compressed points, where there are such, in place of their sparse points."""
+    return [{**block, "sparse_points": block.get("compressed_points", block["sparse_points"])} for block in blocks]
+
+
+def without_compression(blocks):
+    """Copies of blocks without their compressed points."""
+    return [{name: value for name, value in block.items() if name != "compressed_points"} for block in blocks]
+
+
 def low_rank(points):
     """Factors Q (M, r) and U (F, r) of sparse points Q Uᵀ, if they save work; else the points and None.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlfeat.potentials._kernels import parts, power
+from mlfeat.potentials._kernels import power
 
 TILE = 256, 512  # atoms and sparse points whose products stay in a core's cache, measured
 
@@ -27,12 +27,6 @@ class SparseKernelEnergy:
         self.e0 = np.asarray(e0, dtype=float)
         self.linear = [(part.start, part.stop, coef[part.columns]) for part in all_parts if part.points is None]
         self.sums = [_Sum(part, coef[part.columns]) for part in all_parts if part.points is not None]
-
-    @classmethod
-    def from_blocks(cls, blocks, e0):
-        """Build from the fitted blocks of a GaussianApproximationPotential."""
-        coef = np.concatenate([block["delta"] ** 2 * block["weights"] for block in blocks])
-        return cls(parts(blocks, len(e0)), coef, e0)
 
     def energy_and_cotangent(self, features):
         """Energies (N,) and their derivatives with respect to the features (N, F)."""
