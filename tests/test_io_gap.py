@@ -1,5 +1,6 @@
 """GAP files as models: against formulas, quippy and what was written."""
 
+import re
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -81,6 +82,21 @@ def test_the_reference_gap_gives_what_quippy_gives(shared):
             np.testing.assert_allclose(ours, results[name], rtol=0, atol=1e-9 * np.abs(results[name]).max())
         theirs = expected.arrays["local_gap_variance"]
         np.testing.assert_allclose(variances(model, expected), theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_published_gaps_are_read_if_their_sparse_points_are_there(shared, tmp_path):
+    published = shared / "models" / "Mo" / "gap" / "gap.xml"
+    with pytest.raises(FileNotFoundError, match="copy it into that folder: '.*GAPotential.soapparam'"):
+        read_gap(published, ["Mo"])
+    path = tmp_path / "gap.xml"
+    path.write_bytes(published.read_bytes())
+    points = np.random.default_rng(0).normal(size=(2000, 325))
+    (tmp_path / "GAPotential.soapparam").write_text("\n".join(map(str, points.ravel().tolist())) + "\n")
+    model = read_gap(path, ["Mo"], variance_regularization=None)
+    np.testing.assert_array_equal(model[-1].blocks_[0]["sparse_points"], points)
+    assert model[-1].e0 == {"Mo": -4.04}
+    assert model[-1].blocks_[0]["zeta"] == 4
+    assert (model["soap"].cutoff, model["soap"].n_max, model["soap"].l_max) == (5.2, 8, 8)
 
 
 class Quippy:
@@ -338,6 +354,8 @@ MODELS = {
         SOAP(**SMALL), SOAP(3.6, 2, 2), PairDistance(4.5, 6), zeta={"soap-1": 4, "soap-2": 2, "pairdistance": 1}
     ),
     "nested": lambda: fitted(SOAP(**SMALL), make_descriptor_union(PairDistance(3.9, 4), PairDistance(4.5, 5))),
+    "no transition": lambda: fitted(SOAP(**SMALL, cutoff_transition_width=0.0)),
+    "least": lambda: fitted(SOAP(3.8, 1, 0), zeta=1),
     "few points": lambda: fitted(SOAP(**SMALL), n_sparse={"Cu": 3, "Ni": 1}),
 }
 
@@ -362,6 +380,25 @@ def test_quippy_runs_what_is_written(tmp_path, monkeypatch, name):
     quippy = Quippy(path, monkeypatch)
     atoms = alloy(("Ni", "Cu")) if len(model[0].species_) > 1 else alloy(("Cu",))
     check_same(evaluate(model, atoms), quippy(atoms), 1e-8)
+
+
+def test_a_compressed_model_is_written_as_it_was_before(tmp_path):
+    model, compressed = fitted(SOAP(**SMALL)), fitted(SOAP(**SMALL))
+    compressed[-1].compress_(1e-2)
+    atoms = alloy(("Ni", "Cu"))
+    assert evaluate(compressed, atoms)[0] != pytest.approx(evaluate(model, atoms)[0], abs=1e-8)
+    again = read_gap(write_gap(compressed, tmp_path / "gap.xml")[0])
+    check_same(evaluate(again, atoms), evaluate(model, atoms), 1e-12)
+
+
+def test_the_file_says_how_to_use_it(tmp_path, monkeypatch):
+    path = write_gap(read_gap(write_files(tmp_path)), tmp_path / "Ni<Mo>.xml")[0]
+    (line,) = [line for line in path.read_text().splitlines() if "pair_coeff" in line]
+    label = re.search('pair_coeff . . Ni&lt;Mo&gt;.xml "(Potential xml_label=GAP_mlfeat_[0-9a-f]{16})" 28 42', line)[1]
+    potential = pytest.importorskip("quippy.potential").Potential
+    monkeypatch.chdir(tmp_path)
+    energy = potential(label, param_filename=path.name).get_property("energy", alloy())
+    assert energy == pytest.approx(evaluate(read_gap(path), alloy())[0], abs=1e-8)
 
 
 @pytest.mark.parametrize("name", TERMS)

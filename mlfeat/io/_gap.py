@@ -42,7 +42,6 @@ def read_gap(path, species=None, *, variance_regularization=1e-3):
     species : sequence of str, default=None
         Elements to take from the file, in this order. None: all that it names, in the order of its first ``soap``. Has
         to be given for a file that names none, as old ones of single elements do.
-
     variance_regularization : float or None, default=1e-3
         QUIP's ``gap_variance_regularisation`` ε, eV, see the notes. None: a model without uncertainties, which takes
         M² fewer numbers for M sparse points.
@@ -144,11 +143,12 @@ def write_gap(model, path):
     Notes
     -----
     Numbers are written with all their digits. In quippy use ``Potential(param_filename="gap.xml")``, in LAMMPS
-    ``pair_coeff * * gap.xml "" 42`` with the atomic numbers of its types.
+    ``pair_style quip`` with the ``pair_coeff`` line that is in the file, near its end.
 
     The uncertainties are not in the files: QUIP makes its own, from the sparse points alone, when asked for
     ``local_gap_variance`` (with a ``gap_variance_regularisation``), and so does a model that was read. This model's
-    own also know from which data it was fitted, and how large their errors are.
+    own also know from which data it was fitted, and how large their errors are. A model after ``compress_`` is written
+    as it was before: QUIP has no use for its points in a subspace.
 
     Examples
     --------
@@ -168,11 +168,10 @@ def write_gap(model, path):
     if not all(np.isfinite(one.alpha).all() for one in coordinates):
         raise ValueError("Some weights of the model are not finite; fit it again.")
     content = GapFile(VERSION, dict(zip(numbers, potential.e0_.tolist(), strict=True)), tuple(coordinates))
-    comment = f" written by mlfeat {mlfeat.__version__} "
-    xml, *sparse = reversed(format_gap_file(content, path, comment).items())
+    files = format_gap_file(content, path, f"written by mlfeat {mlfeat.__version__}")
     # The XML file last: it is the one that refers to the others.
-    written = [write_atomically(file, text.encode()) for file, text in [*reversed(sparse), xml]]
-    return (written[-1], *written[:-1])
+    *sparse, xml = [write_atomically(file, text.encode()) for file, text in files.items()]
+    return (xml, *sparse)
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -285,6 +285,7 @@ def _listed(table):
 def _format_xml(content, path, label, sums, comment):
     """Lines of the XML file."""
     quoted = quoteattr(label)
+    usage = f'pair_coeff * * {path.name} "Potential xml_label={label}" {" ".join(map(str, content.e0))}'
     return [
         f"<{label}>",
         f'<Potential label={quoted} init_args="IP GAP label={label}"/>',
@@ -299,7 +300,7 @@ def _format_xml(content, path, label, sums, comment):
             for line in _format_coordinates(coordinates, f"{label}{k}", _sparse_name(path, label, k), md5)
         ),
         "  </gpSparse>",
-        f"  <command_line>{escape(comment)}</command_line>",
+        f"  <command_line> {escape(comment)}; in LAMMPS: {escape(usage)} </command_line>",
         "</GAP_params>",
         f"</{label}>",
     ]
