@@ -158,8 +158,9 @@ def test_quippy_gives_the_same(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("regularization", [1e-3, 0.1])
-def test_quippy_gives_the_same_variance(tmp_path, monkeypatch, regularization):
-    path = write_gap(fitted(SOAP(**SMALL)), tmp_path / "gap.xml")[0]
+@pytest.mark.parametrize("descriptors", [[SOAP(**SMALL)], [SOAP(**SMALL), SOAP(3.6, 2, 2)]], ids=["one", "sum"])
+def test_quippy_gives_the_same_variance(tmp_path, monkeypatch, descriptors, regularization):
+    path = write_gap(fitted(*descriptors), tmp_path / "gap.xml")[0]
     model, atoms = read_gap(path, variance_regularization=regularization), alloy(("Ni", "Cu"))
     quippy = Quippy(path, monkeypatch, f"local_gap_variance gap_variance_regularisation={regularization}")
     quippy(atoms)
