@@ -15,9 +15,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from mlfeat import (
+    SOAP,
     ZBL,
     Bispectrum,
+    DescriptorUnion,
     FeatureScaler,
+    PairDistance,
     PotentialCalculator,
     load,
     make_targets,
@@ -310,8 +313,13 @@ def test_baseline_is_taken_off_and_added():
         make_pipeline(UnitShells(), GAP(40, jitter=1e-6)),
         make_pipeline(TwoBlocks(), GAP(40, zeta=2, jitter=1e-5, solver="qr", delta={"unit": 1.0, "pair": 0.3})),
         make_pipeline(Bispectrum(twojmax=2), FeatureScaler(), GAP(60, zeta=1, sparse_method="fps")),
+        make_pipeline(SOAP(4.5, 4, 3), GAP(40, jitter=1e-6)),
+        make_pipeline(
+            DescriptorUnion([("soap", SOAP(4.5, 3, 2)), ("pair", PairDistance(5.0, 8))]),
+            GAP(40, jitter=1e-5, delta={"soap": 0.5, "pair": 2.0}),
+        ),
     ],
-    ids=["one-block", "two-blocks", "bispectrum"],
+    ids=["one-block", "two-blocks", "bispectrum", "soap", "soap-and-pairs"],
 )
 def test_conformance(model):
     """With a jitter for which weights are small: the laws' differences know nothing of what cancels in their sum."""
@@ -402,6 +410,8 @@ def test_energies_alone_and_missing_targets():
     features, targets = training_data(n=6)
     energies_only = GAP(10).fit(features, targets["energy"])
     assert np.isfinite(energies_only.predict_targets(features)["forces"][0]).all()
+    without = GAP(10, force_sigma=np.inf, stress_sigma=np.inf).fit(features, targets)
+    np.testing.assert_array_equal(without.predict(features), energies_only.predict(features))
     targets["forces"][2] = None
     targets["stress"][3] = np.nan
     model = GAP(10).fit(features, targets)
@@ -442,6 +452,14 @@ def test_bad_parameters(parameters, words):
     features, targets = training_data(n=4)
     with pytest.raises((ValueError, TypeError), match=words):
         GAP(**{"n_sparse": 5, **parameters}).fit(features, targets)
+
+
+def test_nothing_to_fit():
+    features, targets = training_data(n=4)
+    with pytest.raises(ValueError, match="nothing to fit"):
+        GAP(5, energy_sigma=np.inf).fit(features, targets["energy"])
+    with pytest.raises(ValueError, match="nothing to fit"):
+        GAP(5).fit(features, targets, np.zeros(4))
 
 
 def test_bad_targets_have_the_index():

@@ -61,6 +61,8 @@ class Evidence:
         triangle = np.zeros((width, width))
         triangle[:n, :n] = self.prior / np.asarray(deltas)[self.basis.block_of, None]
         triangle[range(n, width - 1), range(n, width - 1)] = 1 / FREE_SIGMA
+        if not self._used(sigmas):
+            raise ValueError("no target has a finite sigma and a weight: nothing to fit")
         for kind in self._used(sigmas):
             triangle = join(triangle, self.rows[kind] / sigmas[kind])
         upper, right = triangle[:-1, :-1], triangle[:-1, -1]

@@ -272,12 +272,20 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         targets = residual_targets(X, y, self.baseline)
         e0 = reference_energies(self.e0, X, targets, species)
         targets["energy"] -= [e0[item.species].sum() for item in X]
+        self._leave_out(targets)
         weight = check_sample_weight(sample_weight, len(X))
         rows = KernelRows(X, targets, weight, len(species) if isinstance(self.e0, str) and self.e0 == "fit" else 0)
         warn_of_unknown_groups(self.group_sigmas, {item.group for item in X}, "group_sigmas", stacklevel=4)
         problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
         _forecast.check(problem, effective_n_jobs(self.n_jobs), self.memory_limit)
         return rows, blocks, counts, given, e0
+
+    def _leave_out(self, targets):
+        """Mark forces and stresses whose sigma is infinite as missing, so that their rows are not made."""
+        if np.isinf(self.force_sigma):
+            targets["forces"] = None
+        if np.isinf(self.stress_sigma):
+            targets["stress"] = np.nan
 
     def _check_parameters(self):
         check_baseline(self.baseline)
