@@ -49,7 +49,7 @@ class _Sum:
     def __init__(self, part, coef):
         self.species, self.start, self.stop, self.zeta = part.species, part.start, part.stop, part.zeta
         self.points, self.basis = np.ascontiguousarray(part.points), part.basis
-        self.slopes = part.zeta * coef
+        self.weighted = (part.zeta * coef)[:, None] * self.points  # spares a pass over products
 
     def evaluate(self, values):
         """Values (N,) at environments (N, F), and their derivatives (N, F)."""
@@ -63,13 +63,13 @@ class _Sum:
     def _cotangents(self, values):
         out = np.zeros(values.shape)
         size = min(TILE[0], len(values)), min(TILE[1], len(self.points))
-        products, slopes, change = np.empty(size), np.empty(size), np.empty((size[0], values.shape[1]))
+        products, powers, change = np.empty(size), np.empty(size), np.empty((size[0], values.shape[1]))
         for first in range(0, len(values), TILE[0]):
             own = values[first : first + TILE[0]]
             for start in range(0, len(self.points), TILE[1]):
-                points = self.points[start : start + TILE[1]]
-                p, c = products[: len(own), : len(points)], slopes[: len(own), : len(points)]
-                power(np.matmul(own, points.T, out=p), self.zeta - 1, out=c)
-                c *= self.slopes[start : start + TILE[1]]
-                out[first : first + TILE[0]] += np.matmul(c, points, out=change[: len(own)])
+                some = slice(start, min(start + TILE[1], len(self.points)))
+                place = slice(len(own)), slice(some.stop - some.start)
+                np.matmul(own, self.points[some].T, out=products[place])
+                power(products[place], self.zeta - 1, out=powers[place])
+                out[first : first + TILE[0]] += np.matmul(powers[place], self.weighted[some], out=change[: len(own)])
         return out
