@@ -69,9 +69,10 @@ for color, (name, results) in zip(("0.5", "C0"), runs.items(), strict=True):
     for ax, single in zip(axes, np.moveaxis(errors, 2, 0), strict=True):
         ax.semilogy(sizes, single.T, color=color, linewidth=0.5)
         ax.semilogy(sizes, np.exp(np.log(single).mean(axis=0)), "o-", color=color, label=name.replace("_", " "))
-axes[0].set(xlabel="structures", ylabel="energy RMSE (meV/atom)")
-axes[1].set(xlabel="structures", ylabel="force RMSE (meV/Å)", yticks=[10, 20, 50], yticklabels=[10, 20, 50])
-axes[1].minorticks_off()
+labels = "energy RMSE (meV/atom)", "force RMSE (meV/Å)"
+for ax, label, ticks in zip(axes, labels, ([0.5, 1, 2, 5, 10], [10, 20, 50]), strict=True):
+    ax.set(xlabel="structures", ylabel=label, yticks=ticks, yticklabels=ticks)
+    ax.minorticks_off()
 axes[0].legend()
 fig.tight_layout()
 
