@@ -52,8 +52,8 @@ def add_parser(subparsers):
         type=Path,
         metavar="FILE",
         help="write the structures with predicted energies, forces and stresses as extended XYZ; "
-        "the reference values go along as ref_energy, ref_forces and ref_stress, and how far the model "
-        "extrapolates (above 1) as extrapolation_grade",
+        "the reference values go along as ref_energy, ref_forces and ref_stress, the standard deviation of the "
+        "energy (eV) as energy_std, and how far the model extrapolates (above 1) as extrapolation_grade",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a parity plot (png, pdf, svg)")
     options.add_jobs_option(parser)
@@ -72,7 +72,8 @@ def run(args):
     grades = extrapolation_grades(model, structures)
     _tell_extrapolation(args.data, grades)
     if args.predictions is not None:
-        write_predictions(args.predictions, structures, predictions, data, grades)
+        notes = {"extrapolation_grade": grades, "energy_std": _energy_stds(model, structures)}
+        write_predictions(args.predictions, structures, predictions, data, notes)
     if data is None:
         return
     rows = error_rows(data, predictions)
@@ -138,8 +139,16 @@ def _tell_extrapolation(name, grades):
         )
 
 
-def write_predictions(path, structures, predictions, data, grades):
-    """Extended XYZ with predictions as the quantities, references beside them."""
+def _energy_stds(model, structures):
+    """Standard deviations of the energies; NaN if the potential does not know them."""
+    potential = split_model(model)[2]
+    if not hasattr(potential, "predict_std"):
+        return np.full(len(structures), np.nan)
+    return potential.predict_std(model[:-1].transform(structures))
+
+
+def write_predictions(path, structures, predictions, data, notes):
+    """Extended XYZ with predictions as the quantities, references beside them, and notes (arrays) that are finite."""
     images = []
     for index, (atoms, row) in enumerate(zip(structures, predictions, strict=True)):
         image = atoms.copy()
@@ -150,8 +159,7 @@ def write_predictions(path, structures, predictions, data, grades):
         for store in (image.info, image.arrays):
             for name in ("energy", "forces", "stress"):
                 store.pop(name, None)
-        if np.isfinite(grades[index]):
-            image.info["extrapolation_grade"] = float(grades[index])
+        image.info |= {name: float(values[index]) for name, values in notes.items() if np.isfinite(values[index])}
         if data is not None:
             _add_references(image, data.targets[index])
         images.append(image)
