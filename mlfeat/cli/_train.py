@@ -75,7 +75,7 @@ def train_model(name, settings, train, test, path, *, cost=False):
 
 @contextmanager
 def fit_progress(description, n_structures):
-    """A bar of the structures that a streaming fit has summed up, as its log says; on a terminal only."""
+    """A bar of the structures that a streaming fit has summed up, and its forecast; on a terminal only."""
     logger, level = logging.getLogger("mlfeat"), logging.getLogger("mlfeat").level
     with tqdm(desc=description, total=n_structures, unit=" structures", disable=None) as bar:
         handler = _BarHandler(bar)
@@ -98,6 +98,8 @@ class _BarHandler(logging.Handler):
         if record.msg.startswith("summed up"):
             self.bar.n, self.bar.total = record.args
             self.bar.refresh()
+        elif record.msg.startswith("fit of"):
+            self.bar.write(record.getMessage(), file=self.bar.fp)
 
 
 def describe(model):
