@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and how it fails."""
 
+import io
 import json
 import os
 import signal
@@ -17,14 +18,16 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 import mlfeat
-from mlfeat import Bispectrum, LinearPotential
+from mlfeat import SOAP, Bispectrum, GaussianApproximationPotential, LinearPotential
 from mlfeat.cli import _compare, _worker, main
-from mlfeat.cli._methods import METHODS, Settings, guess_cutoff
+from mlfeat.cli._guess import guess_cutoff
+from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.metrics import evaluate
 from mlfeat.persistence import load
 
 COMMANDS = ("compare", "fit", "evaluate", "convert", "benchmark")
 PROPERTIES = ("energy", "forces", "stress")
+KINDS = ("energy", "force", "stress")
 
 
 def copper(n, seed, properties=PROPERTIES):
@@ -54,6 +57,14 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def gap_model(data):
+    """File of a small GAP fitted to the data."""
+    path = data / "gap.mlfeat"
+    assert main(["fit", f"{data}/train.xyz", str(path), "--method", "gap", "--n-sparse", "30", "--cutoff", "4.0"]) == 0
+    return path
+
+
 def results_of(folder):
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
@@ -67,7 +78,7 @@ def compared(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
     command = ["compare", "--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "mlfeat", *command, "--twojmax", "4", "--trials", "5"],
+        [sys.executable, "-m", "mlfeat", *command, "--twojmax", "4", "--trials", "5", "--n-sparse", "30"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
@@ -81,7 +92,7 @@ def test_compare_prints_a_line_for_each_potential(compared):
     titles, units, *lines = [line.split() for line in compared[1].stdout.split("\n\n")[1].splitlines()]
     assert titles[:3] == ["method", "energy", "RMSE"]
     assert units[0] == "meV/atom"
-    assert [line[0] for line in lines] == ["SNAP", "qSNAP"]
+    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP"]
     assert all(float(number) >= 0 for line in lines for number in line[1:])
 
 
@@ -94,19 +105,21 @@ def test_compare_writes_all_numbers(compared, data):
     assert content["train"]["structures"] == 24
     assert content["test"]["groups"] == {"even": 3, "odd": 3}
     assert content["command"].startswith("mlfeat compare --train")
-    snap, qsnap = content["methods"]
-    for result in (snap, qsnap):
+    snap, qsnap, gap = content["methods"]
+    for result in content["methods"]:
         assert result["status"] == "ok"
         assert 0 < result["memory_before_fit_bytes"] <= result["peak_memory_bytes"] < 2**32
         assert 0 < result["us_per_atom"] < 1e5
         assert result["timing"]["atoms"] >= 500
+    for result in (snap, qsnap):
         assert result["settings"]["bispectrum"]["twojmax"] == 4
     assert snap["n_parameters"] == 14 + 1
     assert qsnap["n_parameters"] == 14 + 14 * 15 / 2 + 1
+    assert gap["n_parameters"] == gap["settings"]["gaussianapproximationpotential"]["n_sparse"] == 30
+    assert 0 < gap["settings"]["gaussianapproximationpotential"]["force_sigma"] < 0.05  # found, not given
 
 
 @pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")  # the training set is tiny
-@pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")
 def test_compare_saves_the_models_that_it_tested(compared, data):
     structures = ase.io.read(data / "test.xyz", ":")
     for result in results_of(compared[0])["methods"]:
@@ -117,14 +130,14 @@ def test_compare_saves_the_models_that_it_tested(compared, data):
 
 
 def test_compare_draws_its_figures(compared):
-    for name in ("parity-snap.png", "parity-qsnap.png", "pareto.png"):
+    for name in ("parity-snap.png", "parity-qsnap.png", "parity-gap.png", "pareto.png"):
         assert (compared[0] / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_compare_leaves_no_other_files(compared):
     names = {path.name for path in compared[0].iterdir()}
-    models = {"snap.mlfeat", "qsnap.mlfeat"}
-    assert names == models | {"results.json", "parity-snap.png", "parity-qsnap.png", "pareto.png"}
+    files = {name for method in METHODS for name in (f"{method}.mlfeat", f"parity-{method}.png")}
+    assert names == files | {"results.json", "pareto.png"}
 
 
 def test_compare_splits_by_group_without_test_data(data, tmp_path, capsys):
@@ -154,7 +167,7 @@ def test_compare_shows_a_dash_for_what_the_data_lack(properties, missing, tmp_pa
 def test_failure_of_one_potential_keeps_the_others(data, tmp_path, capfd):
     (tmp_path / "snap.mlfeat").mkdir()  # where the model should go
     arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--twojmax", "2", "--trials", "5"]
-    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 1
+    assert main(["compare", *arguments, "--methods", "snap,qsnap", "--out", str(tmp_path)]) == 1
     snap, qsnap = results_of(tmp_path)["methods"]
     assert snap["status"] == "failed"
     assert "snap.mlfeat" in snap["error"]
@@ -372,6 +385,71 @@ def test_benchmark_takes_a_structure(data, capsys):
     assert capsys.readouterr().out.splitlines()[2].split()[0] == "16"
 
 
+# --- GAP -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")
+def test_gap_keeps_the_energies_that_it_was_fitted_with(gap_model, data):
+    model, structures = load(gap_model), ase.io.read(data / "train.xyz", ":")
+    potential = model[-1]
+    assert "compressed_points" in potential.blocks_[0]
+    given = make_pipeline(SOAP(**model[0].get_params()), GaussianApproximationPotential(**potential.get_params()))
+    given.fit(structures, mlfeat.make_targets(structures))  # with the sigmas and δ that were found, and not compressed
+    one, other = (mlfeat.predict_targets(each, structures) for each in (model, given))
+    n_atoms = [len(atoms) for atoms in structures]
+    np.testing.assert_allclose(one["energy"] / n_atoms, other["energy"] / n_atoms, rtol=0, atol=2e-6)
+
+
+def test_gap_takes_the_sigmas_of_the_user(data, tmp_path):
+    arguments = ["--method", "gap", "--n-sparse", "10", "--energy-sigma", "0.003", "--stress-sigma", "inf"]
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/model", *arguments]) == 0
+    potential = load(tmp_path / "model")[-1]
+    assert (potential.energy_sigma_, potential.force_sigma_, potential.stress_sigma_) == (0.003, 0.05, np.inf)
+
+
+def test_predictions_of_a_gap_come_with_error_bars(gap_model, data, tmp_path, capsys):
+    structures, path = ase.io.read(data / "test.xyz", ":"), tmp_path / "predicted.xyz"
+    assert main(["evaluate", str(gap_model), f"{data}/test.xyz", "--predictions", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["all", "6"]
+    model = load(gap_model)
+    for atoms, image in zip(structures, ase.io.read(path, ":"), strict=True):
+        calculator = mlfeat.PotentialCalculator(model)
+        assert image.info["energy_std"] == pytest.approx(calculator.get_property("energy_std", atoms), rel=1e-6)
+        assert image.info["extrapolation_grade"] > 0
+
+
+def test_gap_files_of_quip_are_models_too(gap_model, data, tmp_path, capsys):
+    assert main(["convert", str(gap_model), f"{tmp_path}/Cu.xml"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/Cu.xml\n{tmp_path}/Cu.xml.sparseX")
+    assert main(["convert", f"{tmp_path}/Cu.xml", f"{tmp_path}/back.mlfeat"]) == 0
+    structures = ase.io.read(data / "test.xyz", ":")
+    one, other = (mlfeat.predict_targets(load(path), structures) for path in (gap_model, tmp_path / "back.mlfeat"))
+    np.testing.assert_allclose(one["energy"], other["energy"], rtol=0, atol=4 * 2e-6)  # one is compressed
+    assert main(["convert", str(gap_model), f"{tmp_path}/Cu.snapcoeff"]) == 2
+    assert "not SOAP" in capsys.readouterr().err
+
+
+def test_benchmark_times_a_gap(gap_model, capsys):
+    assert main(["benchmark", str(gap_model), "--sizes", "30", "--seconds", "0.01"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[0] == "32"
+
+
+class Terminal(io.StringIO):
+    """Where a program shows progress."""
+
+    def isatty(self):
+        return True
+
+
+def test_forecast_and_progress_are_shown_on_a_terminal(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/m", "--method", "gap", "--n-sparse", "10"]) == 0
+    shown = sys.stderr.getvalue()
+    assert "fit of 24 structures with 96 atoms, 456 rows, to 10 sparse points: about " in shown
+    assert "GAP: done: 100%" in shown
+    assert "24/24" in shown
+
+
 # --- usage and bad input -------------------------------------------------------------------------
 
 
@@ -413,9 +491,23 @@ BAD = {
         ["fit", "{data}/train.xyz", "m", "--energy-weight=0", "--force-weight=0", "--stress-weight=0"],
         "all weights are zero",
     ),
+    "foreign option": (
+        ["fit", "{data}/train.xyz", "m", "--method", "gap", "--alpha", "1"],
+        "--alpha is an option of snap and qsnap, not of gap",
+    ),
+    "foreign options": (
+        ["compare", "--methods", "snap,qsnap", "--force-sigma", "1"],
+        "--force-sigma is an option of gap, not of snap and qsnap",
+    ),
+    "sigmas": (
+        ["fit", "{data}/train.xyz", "m", "--method=gap", *(f"--{kind}-sigma=inf" for kind in KINDS)],
+        "all sigmas are infinite",
+    ),
+    "sigma": (["fit", "{data}/train.xyz", "m", "--method=gap", "--force-sigma=0"], "'0' is not a positive number"),
+    "n_sparse": (["fit", "{data}/train.xyz", "m", "--method=gap", "--n-sparse=0"], "'0' is not a positive integer"),
     "test species": (["fit", "{data}/train.xyz", "m", "--test", "Al.xyz"], "structure 0 has Al, but"),
     "jobs": (["fit", "{data}/train.xyz", "m", "--jobs", "0"], "'0' is not a positive integer"),
-    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap"),
+    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap"),
     "no method": (["compare", "--methods", ","], "no method is named"),
     "test alone": (["compare", "--test", "{data}/test.xyz"], "--test needs --train"),
     "element": (["compare", "--element", "Fe"], "choose one of the fcc metals Al, Ni, Cu"),
@@ -517,7 +609,7 @@ def test_guessed_cutoff_ignores_vacuum():
 
 @pytest.fixture
 def published(monkeypatch):
-    """Settings as if published for copper, with weights of the two groups."""
+    """Settings as if published for copper, with weights and sigmas for data of the two groups."""
 
     def snap(element):
         if element != "Cu":
@@ -525,7 +617,15 @@ def published(monkeypatch):
         potential = LinearPotential(Ridge(1e-5), group_weights={"even": 2.0, "odd": (1.0, 3.0, 1.0)})
         return make_pipeline(Bispectrum(4.2, 4), potential)
 
-    monkeypatch.setattr("mlfeat.cli._methods.presets", SimpleNamespace(snap=snap))
+    def gap(element):
+        if element != "Cu":
+            raise ValueError(f"no settings for {element}")
+        potential = GaussianApproximationPotential(40, force_sigma=0.02, stress_sigma=np.inf)
+        return make_pipeline(SOAP(4.2, cutoff_transition_width=1.4), potential)
+
+    fake = SimpleNamespace(snap=snap, gap=gap, GROUPS=("even", "odd"))
+    for module in ("_guess", "_gap"):
+        monkeypatch.setattr(f"mlfeat.cli.{module}.presets", fake)
 
 
 def test_published_settings_are_used_where_there_are_some(published):
@@ -552,7 +652,7 @@ def test_weights_are_searched_for_only_where_they_are_not_known(published, monke
     def never(*args, **kwargs):
         raise AssertionError("a search began")
 
-    monkeypatch.setattr("mlfeat.cli._methods.search_weights", never)
+    monkeypatch.setattr("mlfeat.cli._snap.search_weights", never)
     structures = copper(12, 0)
     targets = mlfeat.make_targets(structures)
     method = METHODS["snap"]
@@ -561,6 +661,54 @@ def test_weights_are_searched_for_only_where_they_are_not_known(published, monke
     for settings in (Settings(cutoff=4.0), Settings(presets=False)):
         with pytest.raises(AssertionError, match="a search began"):
             method.fit(method.build(structures, settings), structures, targets, settings)
+
+
+def test_published_sigmas_are_for_the_published_data(published):
+    structures, method = copper(6, 0), METHODS["gap"]
+    model = method.build(structures, Settings())
+    assert (model[0].cutoff, model[0].cutoff_transition_width) == (4.2, 1.4)
+    assert (model[-1].force_sigma, model[-1].stress_sigma, model[-1].optimizer) == (0.02, np.inf, None)
+    for atoms in structures:
+        atoms.info["group"] = "other"
+    model = method.build(structures, Settings())
+    assert model[0].cutoff == 4.2
+    assert (model[-1].stress_sigma, model[-1].optimizer) == (0.001, "fmin_l_bfgs_b")
+    model = method.build(copper(6, 0), Settings(cutoff=3.0))
+    assert (model[0].cutoff, model[0].cutoff_transition_width) == (3.0, pytest.approx(1.0))
+    assert model[-1].optimizer == "fmin_l_bfgs_b"
+    model = method.build(copper(6, 0), Settings(presets=False))
+    assert model[0].cutoff_transition_width == model[0].cutoff / 2
+
+
+def test_sparse_points_are_fewer_than_environments(published):
+    method = METHODS["gap"]
+    assert method.build(copper(6, 0), Settings())[-1].n_sparse == {"Cu": 12}
+    assert method.build(copper(24, 0), Settings())[-1].n_sparse == {"Cu": 40}
+    assert method.build(copper(6, 0), Settings(n_sparse=50))[-1].n_sparse == 50
+    alloy = bulk("NiAl", "cesiumchloride", a=2.9) * (20, 20, 20)
+    assert method.build([alloy], Settings())[-1].n_sparse == {"Al": 1000, "Ni": 1000}
+
+
+def test_sigmas_are_searched_for_unless_they_are_given_or_known(published):
+    structures, method = copper(6, 0), METHODS["gap"]
+    targets = mlfeat.make_targets(structures)
+    for settings, searched in (
+        (Settings(), False),
+        (Settings(sigmas={"energy_sigma": 0.01}, cutoff=4.0), False),
+        (Settings(cutoff=4.0), True),
+    ):
+        model = method.build(structures, settings)
+        before = model[-1].get_params()
+        model = method.fit(model, structures, targets, settings)
+        after = model[-1].get_params()
+        changed = {name for name in before if before[name] is not after[name] and before[name] != after[name]}
+        assert changed == ({"delta", "energy_sigma", "force_sigma", "stress_sigma", "optimizer"} if searched else set())
+
+
+def test_several_species_are_compressed():
+    alloy = bulk("NiAl", "cesiumchloride", a=2.9)
+    assert METHODS["gap"].build([alloy], Settings())[0].compression == "mu1nu1"
+    assert METHODS["gap"].build(copper(1, 0), Settings())[0].compression is None
 
 
 def test_several_species_get_weights_that_tell_them_apart():

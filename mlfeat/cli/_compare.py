@@ -10,8 +10,9 @@ import mlfeat
 from mlfeat.cli import _options as options
 from mlfeat.cli._data import add_data_options, as_data, check_species, load_data
 from mlfeat.cli._errors import UsageError, bad_input
+from mlfeat.cli._guess import species_of
 from mlfeat.cli._measure import MEMORY_METHOD, TIMING_METHOD
-from mlfeat.cli._methods import METHODS, species_of
+from mlfeat.cli._methods import METHODS
 from mlfeat.cli._report import Column, error_columns, format_table, write_figure, write_json
 from mlfeat.cli._train import checked_model
 from mlfeat.cli._worker import train_in_child
@@ -38,7 +39,7 @@ of a structure) is kept for the test.
 EXAMPLES = """\
   mlfeat compare
   mlfeat compare --element Al --out aluminium
-  mlfeat compare --train train.xyz --test test.xyz --methods snap,qsnap
+  mlfeat compare --train train.xyz --test test.xyz --methods snap,gap
   mlfeat compare --train OUTCAR@: --test-fraction 0.1 --cutoff 5.0
 """
 
@@ -106,7 +107,7 @@ def method_list(text):
 
 def run(args):
     """Do it; the exit code is 1 if a method failed."""
-    settings = options.settings_of(args)
+    settings = options.settings_of(args, args.methods)
     train, test = load_both(args)
     for name in args.methods:  # whatever can be wrong is found before the first fit
         checked_model(name, settings, train)

@@ -5,19 +5,21 @@ from pathlib import Path
 from mlfeat.cli import _options as options
 from mlfeat.cli._data import add_data_options, check_species, load_data
 from mlfeat.cli._errors import UsageError
-from mlfeat.cli._methods import METHODS, species_of
+from mlfeat.cli._guess import species_of
+from mlfeat.cli._methods import METHODS
 from mlfeat.cli._report import Column, error_columns, format_table
 from mlfeat.cli._train import checked_model, train_model
 
 DESCRIPTION = """\
 Fit a potential to the energies, forces and stresses of structures, in any
 format that ASE reads, and save it as one file. mlfeat.load reads it in Python,
-and mlfeat convert makes LAMMPS' files of it.
+and mlfeat convert makes LAMMPS' or QUIP's files of it.
 """
 EXAMPLES = """\
   mlfeat fit train.xyz model.mlfeat
   mlfeat fit train.xyz model.mlfeat --method qsnap --cutoff 4.8 --test test.xyz
   mlfeat fit vasprun.xml@::5 model.mlfeat --energy-weight 100
+  mlfeat fit train.xyz model.mlfeat --method gap --n-sparse 500
 """
 
 
@@ -46,7 +48,7 @@ def add_parser(subparsers):
 
 def run(args):
     """Do it."""
-    settings = options.settings_of(args)
+    settings = options.settings_of(args, [args.method])
     train = load_data(args.train, args)
     test = None if args.test is None else load_data(args.test, args)
     if test is not None:

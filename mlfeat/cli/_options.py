@@ -3,11 +3,14 @@
 import argparse
 import math
 import shutil
+from itertools import chain
 
 import joblib
 
 from mlfeat.cli._errors import UsageError
-from mlfeat.cli._methods import Settings
+from mlfeat.cli._methods import METHODS, Settings
+
+_KINDS = ("energy", "force", "stress")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -36,13 +39,24 @@ def add_fit_options(parser):
     group = parser.add_argument_group(
         "settings of the potentials",
         "Without them: the published settings of the element where there are some (Ni,\n"
-        "Cu, Li, Mo, Si, Ge), else a cutoff from the density of the data; weights of\n"
-        "groups and kinds that cross-validation on the training set likes best.",
+        "Cu, Li, Mo, Si, Ge), else a cutoff from the density of the data.",
     )
     group.add_argument("--cutoff", type=positive, metavar="R", help="cutoff radius in Å")
+    group.add_argument("--no-presets", action="store_true", help="do not use published settings")
+    add_jobs_option(group)
+    _add_linear_options(parser)
+    _add_gap_options(parser)
+
+
+def _add_linear_options(parser):
+    group = parser.add_argument_group(
+        "settings of snap and qsnap",
+        "Without them: weights of groups and kinds, and a penalty, that cross-validation\n"
+        "on the training set likes best, unless they are published for its groups.",
+    )
     group.add_argument("--twojmax", type=int, metavar="2J", help="order of the bispectrum, 0 to 14")
     group.add_argument("--alpha", type=non_negative, metavar="A", help="ridge penalty")
-    for kind, unit in (("energy", "(eV/atom)²"), ("force", "(eV/Å)²"), ("stress", "(eV/Å³)²")):
+    for kind, unit in zip(_KINDS, ("(eV/atom)²", "(eV/Å)²", "(eV/Å³)²"), strict=True):
         group.add_argument(
             f"--{kind}-weight", type=non_negative, metavar="W", help=f"weight of {kind} errors, per {unit}"
         )
@@ -52,8 +66,30 @@ def add_fit_options(parser):
         metavar="N",
         help="trials of the search for weights (default: some 10 s of them)",
     )
-    group.add_argument("--no-presets", action="store_true", help="do not use published settings")
-    add_jobs_option(parser)
+
+
+def _add_gap_options(parser):
+    group = parser.add_argument_group(
+        "settings of gap",
+        "Without them: sigmas of the largest marginal likelihood of the training set,\n"
+        "unless they are published for its groups. With one of them the others are\n"
+        "0.01 eV, 0.05 eV/Å and 0.001 eV/Å³, or as published; inf leaves a kind of\n"
+        "targets out of the fit.",
+    )
+    group.add_argument(
+        "--n-sparse",
+        type=positive_int,
+        metavar="M",
+        help="sparse points of each element (default: half of its atoms in the data, at most 1000)",
+    )
+    errors = ("the energy of an atom, eV", "a force component, eV/Å", "a stress component, eV/Å³")
+    for kind, error in zip(_KINDS, errors, strict=True):
+        group.add_argument(
+            f"--{kind}-sigma",
+            type=positive_or_infinite,
+            metavar="S",
+            help=f"expected error of {error}",
+        )
 
 
 def add_jobs_option(parser):
@@ -67,21 +103,35 @@ def add_jobs_option(parser):
     )
 
 
-def settings_of(args):
-    """`Settings` from the options of `add_fit_options`."""
-    names = ("energy_weight", "force_weight", "stress_weight")
-    weights = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if len(weights) == len(names) and not any(weights.values()):
+def settings_of(args, methods):
+    """`Settings` from the options of `add_fit_options`, which one of the methods must know."""
+    for name in chain.from_iterable(method.options for method in METHODS.values()):
+        owners = [key for key, method in METHODS.items() if name in method.options]
+        if getattr(args, name) is not None and not set(owners) & set(methods):
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is an option of {' and '.join(owners)}, not of {' and '.join(methods)}")
+    weights, sigmas = _by_kind(args, "weight"), _by_kind(args, "sigma")
+    if len(weights) == len(_KINDS) and not any(weights.values()):
         raise UsageError("all weights are zero; give one of energies, forces and stresses a positive one")
+    if len(sigmas) == len(_KINDS) and min(sigmas.values()) == math.inf:
+        raise UsageError("all sigmas are infinite; give one of energies, forces and stresses a finite one")
     return Settings(
         cutoff=args.cutoff,
+        presets=not args.no_presets,
+        jobs=args.jobs,
         twojmax=args.twojmax,
         alpha=args.alpha,
         weights=weights,
         trials=args.trials,
-        presets=not args.no_presets,
-        jobs=args.jobs,
+        n_sparse=args.n_sparse,
+        sigmas=sigmas,
     )
+
+
+def _by_kind(args, what):
+    """Those of three options that are given, as energy_weight, force_weight and stress_weight."""
+    values = {f"{kind}_{what}": getattr(args, f"{kind}_{what}") for kind in _KINDS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def non_negative(text):
@@ -100,6 +150,11 @@ def positive(text):
     if non_negative(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return float(text)
+
+
+def positive_or_infinite(text):
+    """Argument that is a positive number or inf."""
+    return math.inf if text.strip().lower() == "inf" else positive(text)
 
 
 def fraction(text):
