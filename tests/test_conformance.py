@@ -152,6 +152,9 @@ MODELS = {
     "gap": make_pipeline(
         Bispectrum(twojmax=2), FeatureScaler(), GaussianApproximationPotential(60, zeta=1, sparse_method="fps")
     ),
+    "gap-two-zeta": make_pipeline(
+        Bispectrum(twojmax=2), FeatureScaler(), GaussianApproximationPotential(60, zeta=(1, 2), sparse_method="fps")
+    ),
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
     "quadratic": make_pipeline(Bispectrum(twojmax=3), QuadraticExpansion(), LinearPotential(Ridge(1e-4))),
     "scaled-quadratic": make_pipeline(

@@ -28,6 +28,8 @@ from mlfeat import (
     save,
 )
 from mlfeat import GaussianApproximationPotential as GAP
+from mlfeat.datasets import make_emt_structures
+from mlfeat.io import read_gap, write_gap
 from mlfeat.potentials._basis import Basis
 from mlfeat.potentials._kernels import kernel_values, parts, sums_and_projections
 from mlfeat.testing import awkward_structures, check_potential, toy_training_set
@@ -493,3 +495,70 @@ def test_unknown_groups_are_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         GAP(5, group_sigmas={"hot": (1.0, 2.0, 1.0)}).fit(features, targets)
+
+
+# --- Several kernels on the same features, and pairs ------------------------------------------------------------------
+
+
+def small_models():
+    """Training structures, and SOAP with kernels of ζ = 1 and 4: by a tuple of ζ, and by a union of two descriptors."""
+    train = make_emt_structures("Cu", random_state=0)[::7]
+    soap = SOAP(cutoff=4.5, n_max=3, l_max=2)
+    points = soap.fit_transform(train).values[::11]
+    settings = {"energy_sigma": 1e-3, "force_sigma": 0.02}
+    tuple_of_zeta = GAP(
+        zeta=(1, 4),
+        delta={"soap_zeta1": 3.0, "soap_zeta4": 0.5},
+        sparse_points={"soap_zeta1": points, "soap_zeta4": points},
+        **settings,
+    )
+    union_of_two = GAP(
+        zeta={"one": 1, "four": 4},
+        delta={"one": 3.0, "four": 0.5},
+        sparse_points={"one": points, "four": points},
+        **settings,
+    )
+    models = (
+        make_pipeline(soap, tuple_of_zeta),
+        make_pipeline(DescriptorUnion([("one", soap), ("four", clone(soap))]), union_of_two),
+    )
+    return train, [model.fit(train, make_targets(train)) for model in models]
+
+
+def test_a_tuple_of_zeta_adds_kernels_on_the_same_features():
+    train, (model, expected) = small_models()
+    assert [block["name"] for block in model[-1].blocks_] == ["soap_zeta1", "soap_zeta4"]
+    ours, theirs = (predict_targets(one, train[:5]) for one in (model, expected))
+    np.testing.assert_allclose(ours["energy"], theirs["energy"], rtol=1e-9)
+    for found, wanted in zip(ours["forces"], theirs["forces"], strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-7)
+    stds = [one[-1].predict_std(one[:-1].transform(train[:5])) for one in (model, expected)]
+    np.testing.assert_allclose(*stds, rtol=1e-5)
+
+
+def test_files_hold_several_kernels_on_the_same_features(tmp_path):
+    train, (model, _) = small_models()
+    write_gap(model, tmp_path / "gap.xml")
+    again = read_gap(tmp_path / "gap.xml")
+    np.testing.assert_allclose(
+        predict_targets(again, train[:3])["energy"], predict_targets(model, train[:3])["energy"], rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("zeta", [(), (2, 2), (0, 4), (1.5,)])
+def test_bad_tuples_of_zeta_are_refused(zeta):
+    features, targets = training_data(n=3)
+    with pytest.raises(ValueError, match="zeta"):
+        GAP(zeta=zeta).fit(features, targets)
+
+
+@pytest.mark.parametrize(("solver", "limit"), [("rkhs-qr", 1), ("qr", 2)])
+def test_deviations_of_pair_kernels_keep_their_digits(solver, limit):
+    """Their covariance is singular to rounding; at the data the deviation is like the noise (jitter adds to it)."""
+    train = make_emt_structures("Cu", random_state=0)[::5]
+    sigma = 0.002
+    model = make_pipeline(PairDistance(5.0), GAP(energy_sigma=sigma, solver=solver)).fit(train, make_targets(train))
+    std = model[-1].predict_std(model[:-1].transform(train))
+    noise = sigma * np.sqrt([len(atoms) for atoms in train])
+    assert np.all(std <= limit * noise)
+    assert np.all(std > 0.01 * noise)

@@ -160,10 +160,11 @@ def write_gap(model, path):
     _check_writable(descriptor, steps, potential)
     numbers = [atomic_numbers[symbol] for symbol in descriptor.species_]
     writers = {SOAP: _soap_coordinates, PairDistance: _pair_coordinates}
+    parts_at = {place.start: part for place, part in zip(descriptor.feature_blocks(), _parts(descriptor), strict=True)}
     coordinates = [
         one
-        for part, block in zip(_parts(descriptor), potential.blocks_, strict=True)
-        for one in writers[type(part)](part, block, numbers)
+        for block in potential.blocks_
+        for one in writers[type(parts_at[block["start"]])](parts_at[block["start"]], block, numbers)
     ]
     if not all(np.isfinite(one.alpha).all() for one in coordinates):
         raise ValueError("Some weights of the model are not finite; fit it again.")

@@ -95,8 +95,10 @@ class Evidence:
         """Sigmas and δ from what `pack` packed; sigmas that are not in it are those given."""
         used = self._used(sigmas)
         if theta.shape != (len(used) + self.n_blocks,):
-            raise ValueError(f"theta has the shape {theta.shape}: give logarithms of {len(used)} sigmas, of "
-                             f"{' and '.join(used)}, and of {self.n_blocks} deltas")
+            raise ValueError(
+                f"theta has the shape {theta.shape}: give logarithms of {len(used)} sigmas, of "
+                f"{' and '.join(used)}, and of {self.n_blocks} deltas"
+            )
         values = np.exp(theta)
         return {**sigmas, **dict(zip(used, values[: len(used)].tolist(), strict=True))}, values[len(used) :]
 

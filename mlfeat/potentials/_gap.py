@@ -88,8 +88,9 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     ----------
     n_sparse : int or dict, default=1000
         Number of sparse points of each species and block, or by symbol.
-    zeta : int or dict, default=4
-        ζ, or by the block's name.
+    zeta : int, tuple of int or dict, default=4
+        ζ, or by the block's name. Of several, as in ``(1, 4)``, the kernels are added, each with its own δ and sparse
+        points; they are blocks named ``soap_zeta1``, ``soap_zeta4``.
     delta : float or dict, default=1.0
         δ, eV, or by the block's name.
     sparse_method : {"cur", "fps", "kmeans", "random"}, default="cur"

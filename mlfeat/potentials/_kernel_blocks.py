@@ -15,36 +15,50 @@ logger = logging.getLogger("mlfeat")
 
 
 def make_blocks(X, zeta, delta):
-    """Blocks of a FeatureSet, without sparse points.
+    """Blocks of a FeatureSet, without sparse points; several with the same features where there are several ζ.
 
     Raises
     ------
     ValueError
-        If ζ is no positive integer or δ no positive number; both may be dicts by the block's name.
+        If ζ is no positive integer (or tuple of them) or δ no positive number; both may be dicts by the block's name.
     """
     found = _feature_blocks(X)
-    names = [block.name for block in found]
-    zetas, deltas = by_name("zeta", zeta, names), by_name("delta", delta, names)
-    blocks = []
-    for block, z, d in zip(found, zetas, deltas, strict=True):
-        has_points = block.covariance is None
-        if has_points:
-            check_zeta(z)
+    places = [
+        (name, block, z)
+        for block, zetas in zip(found, by_name("zeta", zeta, [block.name for block in found]), strict=True)
+        for name, z in _kernels_of(block, zetas)
+    ]
+    deltas = by_name("delta", delta, [name for name, *_ in places])
+    for d in deltas:
         if not (isinstance(d, Real) and 0 < d < np.inf):
             raise ValueError(f"delta={d!r}: must be a positive number (eV)")
-        blocks.append(
-            {
-                "name": block.name,
-                "start": int(block.start),
-                "stop": int(block.stop),
-                "zeta": int(z) if has_points else None,
-                "delta": float(d),
-                "sparse_points": None,
-                "sparse_species": None,
-                "covariance": block.covariance,
-            }
-        )
-    return blocks
+    return [
+        {
+            "name": name,
+            "start": int(block.start),
+            "stop": int(block.stop),
+            "zeta": z,
+            "delta": float(d),
+            "sparse_points": None,
+            "sparse_species": None,
+            "covariance": block.covariance,
+        }
+        for (name, block, z), d in zip(places, deltas, strict=True)
+    ]
+
+
+def _kernels_of(block, zetas):
+    """Name and ζ of each kernel on a block of features."""
+    if block.covariance is not None:
+        return [(block.name, None)]
+    if not isinstance(zetas, (tuple, list)):
+        check_zeta(zetas)
+        return [(block.name, int(zetas))]
+    for z in zetas:
+        check_zeta(z)
+    if not zetas or len(set(zetas)) < len(zetas):
+        raise ValueError(f"zeta={zetas!r}: must be different positive integers")
+    return [(f"{block.name}_zeta{z}", int(z)) for z in zetas]
 
 
 def check_zeta(zeta):

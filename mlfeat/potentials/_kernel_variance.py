@@ -6,6 +6,7 @@ from scipy import linalg
 from mlfeat.potentials._kernels import dot_kernel, kernel_values, power
 
 BLOCK = 1024  # atoms at a time
+SPENT = 1e-10  # share of the largest eigenvalue below which directions of a covariance are rounding
 
 
 def atom_variances(features, all_parts, factor, offset):
@@ -29,7 +30,7 @@ def energy_variance(features, all_parts, factor, offset):
         if part.points is None:
             prior += _linear_prior(kernels[None, part.columns], part)[0]
         else:
-            prior += part.delta ** 2 * _sum_of_kernels(features, part)
+            prior += part.delta**2 * _sum_of_kernels(features, part)
     return max(0.0, prior - np.sum((kernels @ factor) ** 2)) + n_atoms * offset
 
 
@@ -42,7 +43,7 @@ class _Some:
 
 def _scaled(kernels, all_parts):
     for part in all_parts:
-        kernels[:, part.columns] *= part.delta ** 2
+        kernels[:, part.columns] *= part.delta**2
     return kernels
 
 
@@ -54,19 +55,22 @@ def _own_prior(features, all_parts, kernels):
         else:
             mine = features.species == part.species
             own = features.values[mine, part.start : part.stop]
-            prior[mine] += part.delta ** 2 * power(np.einsum("nf,nf->n", own, own), part.zeta)
+            prior[mine] += part.delta**2 * power(np.einsum("nf,nf->n", own, own), part.zeta)
     return prior
 
 
 def _linear_prior(kernels, part):
-    """k K⁻¹ k / δ² of features that are kernel functions; the process is that of their span."""
-    covariance = part.covariance
-    return np.einsum("nk,nk->n", kernels @ linalg.pinvh(covariance), kernels) / part.delta ** 2
+    """k K⁻¹ k / δ² of features that are kernel functions; the process is that of their span.
+
+    K is singular to rounding: its inverse would cancel all digits, its eigenvectors do not.
+    """
+    values, vectors = linalg.eigh(part.covariance, check_finite=False)
+    kept = values > SPENT * values[-1]
+    return np.sum((kernels @ (vectors[:, kept] / np.sqrt(values[kept]))) ** 2, axis=1) / part.delta**2
 
 
 def _sum_of_kernels(features, part):
     values = features.values[features.species == part.species, part.start : part.stop]
     return sum(
-        dot_kernel(values[first : first + BLOCK], values, part.zeta).sum()
-        for first in range(0, len(values), BLOCK)
+        dot_kernel(values[first : first + BLOCK], values, part.zeta).sum() for first in range(0, len(values), BLOCK)
     )

@@ -25,22 +25,38 @@ class SparseKernelEnergy:
 
     def __init__(self, all_parts, coef, e0):
         self.e0 = np.asarray(e0, dtype=float)
-        self.linear = [(part.start, part.stop, coef[part.columns]) for part in all_parts if part.points is None]
-        self.sums = [_Sum(part, coef[part.columns]) for part in all_parts if part.points is not None]
+        self.linear = [_Linear(part, coef[part.columns]) for part in all_parts if _is_linear(part)]
+        self.sums = [_Sum(part, coef[part.columns]) for part in all_parts if not _is_linear(part)]
 
     def energy_and_cotangent(self, features):
         """Energies (N,) and their derivatives with respect to the features (N, F)."""
         values, species = features.values, features.species
         energies, cotangents = self.e0[species], np.zeros(values.shape)
-        for start, stop, coef in self.linear:
-            cotangents[:, start:stop] = coef
-            energies += values[:, start:stop] @ coef
-        for part in self.sums:
-            mine = slice(None) if len(self.e0) == 1 else np.flatnonzero(species == part.species)
+        for part in (*self.linear, *self.sums):
+            every = len(self.e0) == 1 or part.species is None
+            mine = slice(None) if every else np.flatnonzero(species == part.species)
             own, slopes = part.evaluate(values[mine, part.start : part.stop])
             energies[mine] += own
-            cotangents[mine, part.start : part.stop] = slopes
+            cotangents[mine, part.start : part.stop] += slopes
         return energies, cotangents
+
+
+def _is_linear(part):
+    return part.points is None or part.zeta == 1
+
+
+class _Linear:
+    """c·B, and Σ_P c_P B·P, which is (Σ_P c_P P)·B."""
+
+    def __init__(self, part, coef):
+        self.species, self.start, self.stop = part.species, part.start, part.stop
+        self.slope = coef if part.points is None else coef @ part.points
+        if part.basis is not None:
+            self.slope = part.basis @ self.slope
+
+    def evaluate(self, values):
+        """Values (N,) at environments (N, F), and their derivative (F,)."""
+        return values @ self.slope, self.slope
 
 
 class _Sum:
