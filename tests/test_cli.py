@@ -705,6 +705,16 @@ def test_sigmas_are_searched_for_unless_they_are_given_or_known(published):
         assert changed == ({"delta", "energy_sigma", "force_sigma", "stress_sigma", "optimizer"} if searched else set())
 
 
+@pytest.mark.parametrize(("properties", "share"), [(PROPERTIES, 0.2), (("energy",), 1.0)])
+def test_energies_count_more_than_the_likelihood_says_where_there_are_forces(properties, share):
+    structures, method = copper(12, 0, properties), METHODS["gap"]
+    targets, settings = mlfeat.make_targets(structures), Settings(n_sparse=10)
+    plain = method.build(structures, settings).fit(structures, targets)[-1]
+    model = method.fit(method.build(structures, settings), structures, targets, settings)
+    assert model[-1].energy_sigma_ == pytest.approx(share * plain.energy_sigma_, rel=1e-6)
+    assert model[-1].force_sigma_ == pytest.approx(plain.force_sigma_, rel=1e-6)
+
+
 def test_several_species_are_compressed():
     alloy = bulk("NiAl", "cesiumchloride", a=2.9)
     assert METHODS["gap"].build([alloy], Settings())[0].compression == "mu1nu1"

@@ -16,6 +16,10 @@ SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
 OPTIONS = ("n_sparse", *SIGMAS)
 _UNKNOWN = {"delta": 1.0, "energy_sigma": 0.01, "force_sigma": 0.05, "stress_sigma": 0.001, "group_sigmas": None}
 _N_SPARSE = 1000  # for each species: the fit takes seconds to minutes, and more seldom lower the errors much
+# The likelihood takes errors of forces for independent. They are not, and so many that energies count too little. With
+# a fifth of their sigma, test errors of energies of Ni, Li, Mo, Si and of EMT's Al and Cu fall by 4 to 41 %, while those
+# of forces grow by at most 5 %.
+_ENERGY_SHARE = 0.2
 _TOLERANCE = 1e-6  # eV; what an atom's energy may change by to make the potential faster
 _SAMPLE = 10000  # atoms on which that is measured
 
@@ -55,18 +59,25 @@ def _half_of_the_environments(structures, limit):
 
 
 def fit_gap(model, structures, targets, settings):
-    """Fit, and compress the sum; the parameters of the model become the sigmas and δ that were found."""
-    potential = model[-1]
-    if potential.group_sigmas is None:
+    """Fit, with the sigmas and δ that were found as parameters afterwards, and compress the sum."""
+    if model[-1].group_sigmas is None:
         structures = without_groups(structures)
     # Threads of BLAS gain little beside those of the fit, and wait long for one another on a busy machine.
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
         if settings.n_sparse is None:  # in crystals many environments are the same
             warnings.filterwarnings("ignore", message=".*sparse points of .* were asked for")
         model.fit(structures, targets)
+        if model[-1].optimizer is not None:
+            share = 1.0 if all(forces is None for forces in targets["forces"]) else _ENERGY_SHARE
+            model.steps[-1] = (model.steps[-1][0], _as_found(model[-1], share))
         some = structures[:: 1 + sum(map(len, structures)) // _SAMPLE]
-        potential.compress_(_TOLERANCE, model[:-1].transform(some))
-    found = {name: getattr(potential, f"{name}_") for name in SIGMAS}
-    (block,) = potential.blocks_
-    potential.set_params(delta=block["delta"], optimizer=None, **found)
+        model[-1].compress_(_TOLERANCE, model[:-1].transform(some))
     return model
+
+
+def _as_found(potential, share):
+    """The potential with δ and sigmas that it found as parameters, and a share of that of energies."""
+    (block,) = potential.blocks_
+    found = {name: getattr(potential, f"{name}_") for name in SIGMAS}
+    found["energy_sigma"] *= share
+    return potential.reweighted(**found, delta=block["delta"], optimizer=None)

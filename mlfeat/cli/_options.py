@@ -71,10 +71,10 @@ def _add_linear_options(parser):
 def _add_gap_options(parser):
     group = parser.add_argument_group(
         "settings of gap",
-        "Without them: sigmas of the largest marginal likelihood of the training set,\n"
-        "unless they are published for its groups. With one of them the others are\n"
-        "0.01 eV, 0.05 eV/Å and 0.001 eV/Å³, or as published; inf leaves a kind of\n"
-        "targets out of the fit.",
+        "Without them: sigmas of the largest marginal likelihood of the training set, a\n"
+        "fifth of it for energies, unless they are published for its groups. With one of\n"
+        "them the others are 0.01 eV, 0.05 eV/Å and 0.001 eV/Å³, or as published; inf\n"
+        "leaves a kind of targets out of the fit.",
     )
     group.add_argument(
         "--n-sparse",
