@@ -17,7 +17,7 @@ OPTIONS = ("n_sparse", *SIGMAS)
 _UNKNOWN = {"delta": 1.0, "energy_sigma": 0.01, "force_sigma": 0.05, "stress_sigma": 0.001, "group_sigmas": None}
 _N_SPARSE = 1000  # for each species: the fit takes seconds to minutes, and more seldom lower the errors much
 # The likelihood takes errors of forces for independent. They are not, and so many that energies count too little. With
-# a fifth of their sigma, test errors of energies of Ni, Li, Mo, Si and of EMT's Al and Cu fall by 4 to 41 %, while those
+# a fifth of their sigma, test errors of energies of Ni, Li, Mo, Si and EMT's Al and Cu fall by 4 to 41 %, while those
 # of forces grow by at most 5 %.
 _ENERGY_SHARE = 0.2
 _TOLERANCE = 1e-6  # eV; what an atom's energy may change by to make the potential faster
@@ -37,7 +37,7 @@ def gap(structures, settings):
         # lowers the errors of disordered ones two to seven times, and features are fewer.
         compression = "mu1nu1" if len(species) > 1 else None
         descriptor = SOAP(cutoff, species=species, cutoff_transition_width=cutoff / 2, compression=compression)
-        model = make_pipeline(descriptor, GaussianApproximationPotential())
+        model = make_pipeline(descriptor, GaussianApproximationPotential(zeta=(1, 4)))
     descriptor, potential = model[0], model[-1]
     descriptor.set_params(n_jobs=settings.jobs)
     if settings.cutoff is not None:
@@ -77,7 +77,7 @@ def fit_gap(model, structures, targets, settings):
 
 def _as_found(potential, share):
     """The potential with δ and sigmas that it found as parameters, and a share of that of energies."""
-    (block,) = potential.blocks_
+    deltas = {block["name"]: block["delta"] for block in potential.blocks_}
     found = {name: getattr(potential, f"{name}_") for name in SIGMAS}
     found["energy_sigma"] *= share
-    return potential.reweighted(**found, delta=block["delta"], optimizer=None)
+    return potential.reweighted(**found, delta=deltas, optimizer=None)
