@@ -9,6 +9,7 @@ from _unit_toy import TwoBlocks, UnitShells
 from ase import Atoms
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.model_selection import GridSearchCV
@@ -31,6 +32,7 @@ from mlfeat import GaussianApproximationPotential as GAP
 from mlfeat.datasets import make_emt_structures
 from mlfeat.io import read_gap, write_gap
 from mlfeat.potentials._basis import Basis
+from mlfeat.potentials._evidence import Evidence
 from mlfeat.potentials._kernels import kernel_values, parts, sums_and_projections
 from mlfeat.testing import awkward_structures, check_potential, toy_training_set
 
@@ -386,6 +388,24 @@ def test_grid_search():
     search = GridSearchCV(model, grid, cv=3).fit(structures, make_targets(structures))
     assert search.best_score_ > 0.5
     assert predict_targets(search.best_estimator_, structures[:1])["energy"].shape == (1,)
+
+
+def test_an_interrupted_optimizer_leaves_the_best_so_far(monkeypatch):
+    features, targets = training_data(n=8)
+    start = GAP(20, zeta=2).fit(features, targets)
+    original, calls = Evidence.value_and_gradient, []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(Evidence, "value_and_gradient", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted: the best so far"):
+        model = GAP(20, zeta=2, optimizer="fmin_l_bfgs_b").fit(features, targets)
+    assert model.log_marginal_likelihood_ > start.log_marginal_likelihood_
+    assert np.isfinite(model.predict(features)).all()
 
 
 def test_optimizer_finds_the_noise():

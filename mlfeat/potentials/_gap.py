@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
+from threadpoolctl import threadpool_limits
 
 from mlfeat._archive import check_array
 from mlfeat.base import PotentialMixin
@@ -313,13 +314,15 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
 
     def _solve(self, blocks):
         """Fitted attributes from `sums_`, the sigmas and the δ of `blocks`."""
-        evidence = self._evidence()
         sigmas = {kind: float(getattr(self, name)) for kind, name in zip(KINDS, SIGMAS, strict=True)}
         deltas = np.array([block["delta"] for block in blocks])
-        if self.optimizer is not None:
-            sigmas, deltas = self._optimized(evidence, sigmas, deltas)
-        posterior = evidence.posterior(sigmas, deltas)
-        coef = evidence.basis.unwhiten(posterior.coef)
+        with threadpool_limits(1, "blas"):  # equal results everywhere, and no waiting for threads on a busy machine
+            evidence = self._evidence()
+            if self.optimizer is not None:
+                sigmas, deltas = self._optimized(evidence, sigmas, deltas)
+            posterior = evidence.posterior(sigmas, deltas)
+            coef = evidence.basis.unwhiten(posterior.coef)
+            factor = evidence.variance_factor(posterior, deltas)
         self.blocks_ = []
         for block, delta in zip(blocks, deltas, strict=True):
             own = [part for part in self.sums_.parts if part.name == block["name"]]
@@ -328,7 +331,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         self.e0_ = self.sums_.e0 + (posterior.intercept if self.sums_.n_free else 0.0)
         self.energy_sigma_, self.force_sigma_, self.stress_sigma_ = (sigmas[kind] for kind in KINDS)
         self.log_marginal_likelihood_ = posterior.log_likelihood
-        self.variance_ = {"factor": evidence.variance_factor(posterior, deltas), "offset": 0.0}
+        self.variance_ = {"factor": factor, "offset": 0.0}
         return self
 
     def _evidence(self):
@@ -343,17 +346,24 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         starts = [start, *(start + rng.uniform(-reach, reach, (self.n_restarts_optimizer, len(start))))]
 
+        best = [-np.inf, start]
+
         def negative(theta):
             value, gradient = evidence.value_and_gradient(*evidence.unpack(theta, sigmas))
+            if value > best[0]:
+                best[:] = value, theta.copy()
             return -value, -gradient
 
         bounds = np.column_stack([start - reach, start + reach])
-        found = [optimize.minimize(negative, theta, jac=True, method="L-BFGS-B", bounds=bounds) for theta in starts]
-        best = min(found, key=lambda result: result.fun)
-        if not best.success:
-            warnings.warn(f"the optimizer stopped early: {best.message}", ConvergenceWarning, stacklevel=4)
-        logger.info("log marginal likelihood %.8g after %d evaluations", -best.fun, sum(r.nfev for r in found))
-        return evidence.unpack(best.x, sigmas)
+        try:
+            for theta in starts:
+                found = optimize.minimize(negative, theta, jac=True, method="L-BFGS-B", bounds=bounds)
+                if not found.success:
+                    warnings.warn(f"the optimizer stopped early: {found.message}", ConvergenceWarning, stacklevel=4)
+        except KeyboardInterrupt:
+            warnings.warn("the optimizer was interrupted: the best so far is kept", ConvergenceWarning, stacklevel=4)
+        logger.info("log marginal likelihood %.8g", best[0])
+        return evidence.unpack(best[1], sigmas)
 
     def log_marginal_likelihood(self, theta=None, eval_gradient=False):
         """Logarithm of the probability density of the training targets.
