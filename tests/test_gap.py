@@ -29,7 +29,6 @@ from mlfeat import (
     save,
 )
 from mlfeat import GaussianApproximationPotential as GAP
-from mlfeat.datasets import make_emt_structures
 from mlfeat.io import read_gap, write_gap
 from mlfeat.potentials._basis import Basis
 from mlfeat.potentials._evidence import Evidence
@@ -522,9 +521,9 @@ def test_unknown_groups_are_warned_of():
 
 def small_models():
     """Training structures, and SOAP with kernels of ζ = 1 and 4: by a tuple of ζ, and by a union of two descriptors."""
-    train = make_emt_structures("Cu", random_state=0)[::7]
+    train = toy_training_set(("Cu",), n_structures=8)
     soap = SOAP(cutoff=4.5, n_max=3, l_max=2)
-    points = soap.fit_transform(train).values[::11]
+    points = soap.fit_transform(train).values[::3]
     settings = {"energy_sigma": 1e-3, "force_sigma": 0.02}
     tuple_of_zeta = GAP(
         zeta=(1, 4),
@@ -575,7 +574,7 @@ def test_bad_tuples_of_zeta_are_refused(zeta):
 @pytest.mark.parametrize(("solver", "limit"), [("rkhs-qr", 1), ("qr", 2)])
 def test_deviations_of_pair_kernels_keep_their_digits(solver, limit):
     """Their covariance is singular to rounding; at the data the deviation is like the noise (jitter adds to it)."""
-    train = make_emt_structures("Cu", random_state=0)[::5]
+    train = toy_training_set(("Cu",), n_structures=12)
     sigma = 0.002
     model = make_pipeline(PairDistance(5.0), GAP(energy_sigma=sigma, solver=solver)).fit(train, make_targets(train))
     std = model[-1].predict_std(model[:-1].transform(train))
