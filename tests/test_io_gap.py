@@ -27,10 +27,12 @@ from mlfeat import (
     load,
     make_descriptor_union,
     make_targets,
+    predict_targets,
     save,
 )
 from mlfeat.cli import main
 from mlfeat.io import read_gap, write_gap
+from mlfeat.testing import toy_training_set
 
 SMALL = {"cutoff": 4.0, "n_max": 3, "l_max": 2}
 
@@ -508,3 +510,17 @@ def test_an_older_potential_stays_until_the_new_one_is_whole(tmp_path, monkeypat
         write_gap(new, path)
     assert len(written) == 2
     check_same(evaluate(read_gap(path), alloy(("Ni", "Cu"))), evaluate(old, alloy(("Ni", "Cu"))), 1e-12)
+
+
+def test_kernels_of_several_zeta_share_a_descriptor(tmp_path):
+    train = toy_training_set(("Mo", "Ni"), n_structures=6)
+    potential = GaussianApproximationPotential(8, zeta=(1, 4), delta={"soap_zeta1": 3.0, "soap_zeta4": 0.5})
+    model = make_pipeline(SOAP(cutoff=4.0, n_max=3, l_max=2), potential).fit(train, make_targets(train))
+    files = [file.read_bytes() for file in write_gap(model, tmp_path / "gap.xml")]
+    again = read_gap(tmp_path / "gap.xml")
+    assert isinstance(again[0], SOAP)
+    assert again[1].zeta == {"soap": (1, 4)}
+    assert [block["name"] for block in again[1].blocks_] == ["soap_zeta1", "soap_zeta4"]
+    expected, found = (predict_targets(one, train) for one in (model, again))
+    np.testing.assert_allclose(found["energy"], expected["energy"], rtol=1e-10)
+    assert [file.read_bytes() for file in write_gap(again, tmp_path / "gap.xml")] == files

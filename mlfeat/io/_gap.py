@@ -180,7 +180,7 @@ def write_gap(model, path):
 
 def _make_descriptor(path, groups, numbers):
     species = tuple(chemical_symbols[number] for number in numbers)
-    descriptors = [_new_descriptor(group, species) for group in groups]
+    descriptors = [_new_descriptor(sharing[0], species) for sharing in groups]
     descriptor = descriptors[0] if len(descriptors) == 1 else make_descriptor_union(*descriptors)
     descriptor.set_params(species=species)
     try:
@@ -202,10 +202,13 @@ def _new_descriptor(group, species):
 def _make_potential(descriptor, groups, e0, regularization):
     """The potential with the attributes that a fit would have given it; there are no data to judge others by."""
     species = descriptor.species_
-    blocks = [_block(group, block, species) for group, block in zip(groups, descriptor.feature_blocks(), strict=True)]
+    places, blocks = descriptor.feature_blocks(), []
+    for sharing, place in zip(groups, places, strict=True):
+        names_of = [place.name] if len(sharing) == 1 else [f"{place.name}_zeta{group.zeta}" for group in sharing]
+        blocks += [_block(group, place, name, species) for group, name in zip(sharing, names_of, strict=True)]
     potential = GaussianApproximationPotential(
-        n_sparse=max(len(member[1]) for group in groups for member in group.members.values()),
-        zeta={block["name"]: block["zeta"] or 1 for block in blocks},
+        n_sparse=max(len(member[1]) for sharing in groups for group in sharing for member in group.members.values()),
+        zeta={place.name: _zeta(sharing) for sharing, place in zip(groups, places, strict=True)},
         delta={block["name"]: block["delta"] for block in blocks},
         e0=dict(zip(species, e0.tolist(), strict=True)),
     )
@@ -219,7 +222,12 @@ def _make_potential(descriptor, groups, e0, regularization):
     return potential
 
 
-def _block(group, place, species):
+def _zeta(sharing):
+    zetas = tuple(group.zeta or 1 for group in sharing)
+    return zetas if len(zetas) > 1 else zetas[0]
+
+
+def _block(group, place, name, species):
     keys = range(len(species)) if group.kind is SOAP else combinations_with_replacement(species, 2)
     members = {key: group.members[key] for key in keys if key in group.members}
     weights = [member[1] for member in members.values()]
@@ -228,7 +236,7 @@ def _block(group, place, species):
         points = np.concatenate([member[0] for member in members.values()])
         centers = np.repeat(list(members), [len(alpha) for alpha in weights])
     return {
-        "name": place.name,
+        "name": name,
         "start": place.start,
         "stop": place.stop,
         "zeta": group.zeta,

@@ -68,7 +68,23 @@ def select_species(path, terms, species):
 
 
 def group_terms(terms, numbers):
-    """Terms of equal settings together, as far as they belong to different species."""
+    """Groups of terms of equal settings, as far as they belong to different species.
+
+    Groups that differ in δ and ζ alone share a descriptor, and are together in the lists returned.
+    """
+    shared = []
+    for group in _equal_terms(terms, numbers):
+        for sharing in shared:
+            same = sharing[0][:2] == group[:2] and group.kind is SOAP
+            if same and group.zeta not in [other.zeta for other in sharing]:
+                sharing.append(group)
+                break
+        else:
+            shared.append([group])
+    return shared
+
+
+def _equal_terms(terms, numbers):
     groups = []
     for term in terms:
         kind, parameters, delta, zeta, members = (
