@@ -163,9 +163,12 @@ def power_spectrum(c, parameters):
     if parameters.compression == "mu2":
         return spectrum(total, total, symmetric=True)
     if parameters.compression == "random":
-        normal = np.random.default_rng(parameters.random_state).standard_normal
-        channels = np.linalg.qr(normal((every.shape[1], parameters.n_channels or parameters.n_max)))[0]
-        mixed = np.einsum("iklm,kq->iqlm", every, channels)
+        shape = every.shape[1], parameters.n_channels or parameters.n_max
+        channels = []  # by Gram and Schmidt
+        for column in np.random.RandomState(parameters.random_state).standard_normal(shape).T:
+            column = column - sum((other * (other @ column) for other in channels), start=np.zeros(shape[0]))
+            channels.append(column / np.linalg.norm(column))
+        mixed = np.einsum("iklm,qk->iqlm", every, channels)
         return spectrum(mixed, mixed, symmetric=True)
     return spectrum(every, every, symmetric=True)
 

@@ -197,9 +197,8 @@ class SOAP(CompiledDescriptor):
         if self.compression == "mu1nu1":
             return np.eye(n_k), np.tile(np.eye(self.n_max), (len(self.species_), 1))
         if self.compression == "random":
-            normal = np.random.default_rng(self.random_state).standard_normal((n_k, self.n_channels or self.n_max))
-            orthonormal = np.linalg.qr(normal)[0]
-            return orthonormal, orthonormal
+            mixture = _orthonormal(n_k, self.n_channels or self.n_max, int(self.random_state))
+            return mixture, mixture
         return None, None
 
     # ---------------------------------------------------------------- kernel
@@ -237,3 +236,9 @@ class SOAP(CompiledDescriptor):
 def _check_integer(name, value, least, most):
     if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{name}={value!r}: must be an integer from {least} to {most}")
+
+
+def _orthonormal(n_rows, n_columns, seed):
+    """Random orthonormal columns, the same with any NumPy and LAPACK: saved models rely on them."""
+    columns, triangle = np.linalg.qr(np.random.RandomState(seed).standard_normal((n_rows, n_columns)))
+    return columns * np.sign(np.diag(triangle))
