@@ -200,6 +200,25 @@ def test_deviation_of_one_atom_is_that_of_its_energy():
     np.testing.assert_allclose(model.energies_std(one[0]), model.predict_std(one), rtol=1e-6)
 
 
+def test_a_species_that_the_fit_never_saw_has_the_deviation_of_the_prior(tmp_path):
+    """Of each block; also of a model that went through a file of another program."""
+    train = toy_training_set(SPECIES, n_structures=6)
+    delta = {"soap_zeta1": 0.5, "soap_zeta3": 1.2}
+    model = make_pipeline(SOAP(4.0, 3, 2, species=(*SPECIES, "Mo")), GAP(15, zeta=(1, 3), delta=delta))
+    with pytest.warns(UserWarning, match="there is no Mo in the data"):
+        model.fit(train, make_targets(train))
+    atoms = train[0].copy()
+    atoms.symbols[[1, 4]] = "Mo"
+    write_gap(model, tmp_path / "gap.xml")
+    for one in (model, read_gap(tmp_path / "gap.xml", variance_regularization=1e-3)):
+        item = one[:-1].transform([atoms])[0]
+        std = one[-1].energies_std(item)
+        np.testing.assert_allclose(std[[1, 4]], np.hypot(0.5, 1.2), rtol=1e-5)
+        assert std[[0, 2, 3]].max() < 1.2
+    alone = model[:-1].transform([Atoms("Mo2", [[0, 0, 0], [0, 0, 2.0]])])
+    np.testing.assert_allclose(model[-1].predict_std(alone), 2 * np.hypot(0.5, 1.2), rtol=1e-9)
+
+
 # --- What does not matter --------------------------------------------------------------------------------------------
 
 
@@ -462,6 +481,9 @@ def test_energies_alone_and_missing_targets():
         ({"sparse_points": {"Au": np.ones((3, 5)), "Cu": np.ones((3, 4))}}, "sparse_points of Cu.* with 5 columns"),
         ({"e0": "zero"}, "'average', 'isolated', 'fit'"),
         ({"e0": {"Au": 1.0}}, "no energy of Cu"),
+        ({"e0": {"Au": 1.0, "Cu": None}}, r"e0\['Cu'\]=None: must be a finite number"),
+        ({"e0": {"Au": np.inf, "Cu": 1.0}}, r"e0\['Au'\]=inf: must be a finite number"),
+        ({"e0": np.zeros(2)}, "'average', 'isolated', 'fit'"),
         ({"solver": "normal"}, "'rkhs-qr', 'qr'"),
         ({"jitter": 0.0}, "jitter=0.0"),
         ({"optimizer": "sgd"}, "'fmin_l_bfgs_b' or None"),
@@ -473,6 +495,29 @@ def test_bad_parameters(parameters, words):
     features, targets = training_data(n=4)
     with pytest.raises((ValueError, TypeError), match=words):
         GAP(**{"n_sparse": 5, **parameters}).fit(features, targets)
+
+
+@pytest.mark.parametrize("delta", [0, -1.0, np.nan, {"unitshells": np.inf}])
+def test_bad_delta_is_refused_by_refits_too(delta):
+    features, targets = training_data(n=3)
+    with pytest.raises(ValueError, match=r"delta=.*must be a positive number"):
+        GAP(5).fit(features, targets).reweighted(delta=delta)
+
+
+def test_blocks_of_one_name_are_refused():
+    train = toy_training_set(("Cu",), n_structures=3)
+    union = DescriptorUnion([("s", SOAP(4.0, 2, 1)), ("s_zeta2", SOAP(4.0, 2, 2))])
+    with pytest.raises(ValueError, match="the blocks s_zeta1, s_zeta2, s_zeta2 have equal names"):
+        make_pipeline(union, GAP(5, zeta={"s": (1, 2), "s_zeta2": 4})).fit(train, make_targets(train))
+
+
+def test_warning_of_too_few_environments_names_the_species():
+    """With a number for all species, the others would have fewer, too."""
+    structures = [Atoms("CuAu", [[0, 0, 0], [0, 0, 2 + 0.1 * k]], cell=[8] * 3, pbc=True) for k in range(3)]
+    structures += [Atoms("Au2", [[0, 0, 0], [0, 0, 2.05 + 0.1 * k]], cell=[8] * 3, pbc=True) for k in range(3)]
+    features = UnitShells(species=SPECIES).fit_transform(structures)
+    with pytest.warns(UserWarning, match=r"4 sparse points of Cu .* Set n_sparse={'Cu': 3, ...}"):
+        GAP(4).fit(features, np.arange(6.0))
 
 
 def test_nothing_to_fit():

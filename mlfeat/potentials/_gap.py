@@ -27,10 +27,10 @@ from mlfeat.potentials._environments import Environments, check_grader, grade
 from mlfeat.potentials._evidence import Evidence
 from mlfeat.potentials._fitting import accumulate
 from mlfeat.potentials._kernel_blocks import (
-    by_name,
     check_blocks,
     check_method,
     choose_points,
+    deltas_of,
     given_points,
     make_blocks,
     n_points,
@@ -415,12 +415,12 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         self._check_sums()
         new = clone(self).set_params(**parameters)
         new._check_parameters()
+        deltas = deltas_of([block["name"] for block in self.blocks_], new.delta)
         for name in ("species_", "n_features_in_", "sums_", "grader_"):
             setattr(new, name, getattr(self, name))
         warn_of_unknown_groups(new.group_sigmas, {group for group, _ in self.sums_.blocks.blocks}, "group_sigmas")
         blocks = without_compression(self.blocks_)
-        deltas = by_name("delta", new.delta, [block["name"] for block in blocks])
-        return new._solve([{**block, "delta": float(d)} for block, d in zip(blocks, deltas, strict=True)])
+        return new._solve([{**block, "delta": delta} for block, delta in zip(blocks, deltas, strict=True)])
 
     def _check_sums(self):
         if not hasattr(self, "sums_"):
@@ -497,7 +497,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         kept = self.__dict__.get("_kept")
         if kept is None or kept[0] is not self.blocks_ or kept[1] is not self.e0_:
             coef = np.concatenate([block["delta"] ** 2 * block["weights"] for block in self.blocks_])
-            fitted, used = (parts(blocks, len(self.species_)) for blocks in (self.blocks_, compressed(self.blocks_)))
+            fitted = parts(self.blocks_, len(self.species_), unseen=True)
+            used = parts(compressed(self.blocks_), len(self.species_))
             kept = self._kept = self.blocks_, self.e0_, (fitted, SparseKernelEnergy(used, coef, self.e0_))
         return kept[2]
 
@@ -506,6 +507,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         """Standard deviation of the energies under the posterior Gaussian process.
 
         Energies of species (`e0`) count as known, and errors that the descriptor or the cutoff cause are not in it.
+        Atoms of a species without sparse points have the deviation of the prior.
 
         Parameters
         ----------

@@ -20,7 +20,8 @@ def make_blocks(X, zeta, delta):
     Raises
     ------
     ValueError
-        If ζ is no positive integer (or tuple of them) or δ no positive number; both may be dicts by the block's name.
+        If ζ is no positive integer (or tuple of them) or δ no positive number (both may be dicts by the block's name),
+        or two blocks have one name.
     """
     found = _feature_blocks(X)
     places = [
@@ -28,22 +29,21 @@ def make_blocks(X, zeta, delta):
         for block, zetas in zip(found, by_name("zeta", zeta, [block.name for block in found]), strict=True)
         for name, z in _kernels_of(block, zetas)
     ]
-    deltas = by_name("delta", delta, [name for name, *_ in places])
-    for d in deltas:
-        if not (isinstance(d, Real) and 0 < d < np.inf):
-            raise ValueError(f"delta={d!r}: must be a positive number (eV)")
+    names = [name for name, *_ in places]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the blocks {', '.join(names)} have equal names: rename the parts of the union")
     return [
         {
             "name": name,
             "start": int(block.start),
             "stop": int(block.stop),
             "zeta": z,
-            "delta": float(d),
+            "delta": d,
             "sparse_points": None,
             "sparse_species": None,
             "covariance": block.covariance,
         }
-        for (name, block, z), d in zip(places, deltas, strict=True)
+        for (name, block, z), d in zip(places, deltas_of(names, delta), strict=True)
     ]
 
 
@@ -86,6 +86,15 @@ def by_name(what, value, names):
     if unknown or missing:
         raise ValueError(f"{what}={value!r}: give one for each of the blocks {', '.join(names)}")
     return [value[name] for name in names]
+
+
+def deltas_of(names, delta):
+    """δ of each block, checked, from one of all or a dict by the block's name."""
+    deltas = by_name("delta", delta, names)
+    for d in deltas:
+        if not (isinstance(d, Real) and 0 < d < np.inf):
+            raise ValueError(f"delta={d!r}: must be a positive number (eV)")
+    return [float(d) for d in deltas]
 
 
 def sparse_counts(n_sparse, species):
@@ -147,15 +156,23 @@ def choose_points(blocks, X, counts, method, given, random_state):
             own = values[species == s, block["start"] : block["stop"]]
             chosen, n_distinct = select(own, count, block["zeta"], method, random_state)
             if n_distinct < count:
-                warnings.warn(
-                    f"{count} sparse points of {symbols[s]} were asked for, but only {n_distinct} of its {len(own)} "
-                    f"environments ({block['name']}) differ: these are taken. Set n_sparse={n_distinct}, or add data",
-                    stacklevel=4,
-                )
+                _warn_of_few_points(symbols, s, block["name"], count, n_distinct, len(own))
             logger.debug("%d sparse points of %s among %d environments", len(chosen), symbols[s], n_distinct)
             points.append(own[chosen])
         block["sparse_points"] = np.concatenate(points)
         block["sparse_species"] = np.repeat(np.arange(len(counts)), [len(part) for part in points])
+
+
+def _warn_of_few_points(symbols, s, name, count, n_distinct, n_environments):
+    if n_environments == 0:
+        message = f"there is no {symbols[s]} in the data: its atoms will have no sparse points ({name})"
+    else:
+        remedy = str(n_distinct) if len(symbols) == 1 else f"{{{symbols[s]!r}: {n_distinct}, ...}}"
+        message = (
+            f"{count} sparse points of {symbols[s]} were asked for, but only {n_distinct} of its {n_environments} "
+            f"environments ({name}) differ: these are taken. Set n_sparse={remedy}, or add data"
+        )
+    warnings.warn(message, stacklevel=5)
 
 
 def n_points(blocks, counts, X, given):

@@ -68,8 +68,13 @@ def part_covariance(part):
     return part.covariance if part.points is None else dot_kernel(part.points, part.points, part.zeta)
 
 
-def parts(blocks, n_species):
-    """The parts of all blocks that have columns, in the order of the columns."""
+def parts(blocks, n_species, unseen=False):
+    """The parts of all blocks that have columns, in the order of the columns.
+
+    With `unseen`, also parts without columns, for species of which no block has a point: they tell the prior. (Where
+    another block has points of a species, a block without them has no kernel for it.)
+    """
+    seen = {s for block in blocks if block["covariance"] is None for s in np.unique(block["sparse_species"])}
     found, column = [], 0
     for block in blocks:
         common = {name: block[name] for name in ("name", "start", "stop", "delta")}
@@ -81,7 +86,7 @@ def parts(blocks, n_species):
         for s in range(n_species):
             points = block["sparse_points"][block["sparse_species"] == s]
             columns = slice(column, column + len(points))
-            if len(points):
+            if len(points) or (unseen and s not in seen):
                 points, basis = low_rank(points)
                 found.append(Part(**common, columns=columns, species=s, points=points, basis=basis, zeta=block["zeta"]))
             column = columns.stop
@@ -105,6 +110,8 @@ def low_rank(points):
     points; environments have as little of it, so that the error of products is the square of that.
     """
     n_points, n_features = points.shape
+    if n_points == 0:
+        return points, None
     left, values, right = linalg.svd(points, full_matrices=False, check_finite=False)
     rank = max(1, np.count_nonzero(values > SPENT * values[0]))
     if rank * (n_points + n_features) > WORTH * n_points * n_features:

@@ -1,6 +1,7 @@
 """Energies of species without neighbors, which a Gaussian process takes off the energies before it fits them."""
 
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 
@@ -11,16 +12,20 @@ def reference_energies(e0, items, targets, species):
     Raises
     ------
     ValueError
-        If there is none for some species.
+        If there is none for some species, or it is not finite.
     """
     if isinstance(e0, Mapping):
         missing = [symbol for symbol in species if symbol not in e0]
         if missing:
             raise ValueError(f"e0 has no energy of {', '.join(missing)}: give one (eV) for every species")
+        for symbol in species:
+            if not (isinstance(e0[symbol], Real) and np.isfinite(e0[symbol])):
+                raise ValueError(f"e0[{symbol!r}]={e0[symbol]!r}: must be a finite number (eV)")
         return np.array([e0[symbol] for symbol in species], dtype=float)
-    if e0 == "isolated":
+    name = e0 if isinstance(e0, str) else ""
+    if name == "isolated":
         return _isolated(items, targets, species)
-    if e0 in ("average", "fit"):
+    if name in ("average", "fit"):
         return _average(items, targets, len(species))
     raise ValueError(f"e0={e0!r}: must be 'average', 'isolated', 'fit', or energies (eV) by symbol")
 
