@@ -9,7 +9,7 @@ from _unit_toy import TwoBlocks, UnitShells
 from ase import Atoms
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +21,7 @@ from mlfeat import (
     Bispectrum,
     DescriptorUnion,
     FeatureScaler,
+    LinearPotential,
     PairDistance,
     PotentialCalculator,
     load,
@@ -32,6 +33,7 @@ from mlfeat import GaussianApproximationPotential as GAP
 from mlfeat.io import read_gap, write_gap
 from mlfeat.potentials._basis import Basis
 from mlfeat.potentials._evidence import Evidence
+from mlfeat.potentials._kernel_rows import KernelRows
 from mlfeat.potentials._kernels import kernel_values, parts, sums_and_projections
 from mlfeat.testing import awkward_structures, check_potential, toy_training_set
 
@@ -399,6 +401,24 @@ def test_compression_keeps_the_energies(given):
         model.compress_(0)
 
 
+def test_compression_of_nothing_is_refused():
+    features, targets = training_data(n=3)
+    with pytest.raises(NotFittedError):
+        GAP(5).compress_()
+    with pytest.raises(ValueError, match="X has no structures"):
+        GAP(5).fit(features, targets).compress_(X=features[:0])
+
+
+@pytest.mark.parametrize("potential", [GAP(10), LinearPotential()], ids=["gap", "linear"])
+def test_predict_returns_deviations_on_request(potential):
+    """Through a pipeline, as scikit-learn's GaussianProcessRegressor does."""
+    structures = toy_training_set(n_structures=4)
+    model = make_pipeline(UnitShells(), potential).fit(structures, make_targets(structures))
+    energies, std = model.predict(structures, return_std=True)
+    np.testing.assert_array_equal(energies, model.predict(structures))
+    np.testing.assert_array_equal(std, model[-1].predict_std(model[:-1].transform(structures)))
+
+
 def test_grid_search():
     structures = toy_training_set(n_structures=9)
     model = make_pipeline(UnitShells(), GAP(20))
@@ -474,7 +494,11 @@ def test_energies_alone_and_missing_targets():
         ({"energy_sigma": 0}, "energy_sigma=0"),
         ({"force_sigma": None}, "force_sigma=None"),
         ({"stress_sigma": np.nan}, "stress_sigma=nan"),
-        ({"group_sigmas": {"bulk": 0}}, "factors of sigmas are positive"),
+        (
+            {"group_sigmas": {"bulk": 0}},
+            r"the sigma of energy in group 'bulk' is 0: give a finite number, more than zero",
+        ),
+        ({"group_sigmas": {"bulk": np.inf}}, "is inf: give a finite number, more than zero"),
         ({"group_sigmas": 3}, "group_sigmas=3"),
         ({"sparse_method": "best"}, "'cur', 'fps', 'kmeans', 'random'"),
         ({"sparse_points": np.ones((3, 5))}, "points of every species"),
@@ -488,10 +512,15 @@ def test_energies_alone_and_missing_targets():
         ({"jitter": 0.0}, "jitter=0.0"),
         ({"optimizer": "sgd"}, "'fmin_l_bfgs_b' or None"),
         ({"baseline": ZBL}, "is a class"),
+        ({"n_restarts_optimizer": -1}, "n_restarts_optimizer=-1"),
+        ({"memory_limit": "6GB"}, "memory_limit='6GB': must be a number of bytes"),
+        ({"random_state": "first"}, "first"),
+        ({"sparse_points": {"Au": np.ones((0, 5)), "Cu": np.ones((0, 5))}}, "not one for unitshells"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_bad_parameters(parameters, words):
+def test_bad_parameters_are_refused_before_any_work(parameters, words, monkeypatch):
+    monkeypatch.setattr(KernelRows, "__call__", None)
     features, targets = training_data(n=4)
     with pytest.raises((ValueError, TypeError), match=words):
         GAP(**{"n_sparse": 5, **parameters}).fit(features, targets)
@@ -520,7 +549,8 @@ def test_warning_of_too_few_environments_names_the_species():
         GAP(4).fit(features, np.arange(6.0))
 
 
-def test_nothing_to_fit():
+def test_nothing_to_fit(monkeypatch):
+    monkeypatch.setattr(KernelRows, "__call__", None)
     features, targets = training_data(n=4)
     with pytest.raises(ValueError, match="nothing to fit"):
         GAP(5, energy_sigma=np.inf).fit(features, targets["energy"])
@@ -598,6 +628,27 @@ def test_a_tuple_of_zeta_adds_kernels_on_the_same_features():
         np.testing.assert_allclose(found, wanted, atol=1e-7)
     stds = [one[-1].predict_std(one[:-1].transform(train[:5])) for one in (model, expected)]
     np.testing.assert_allclose(*stds, rtol=1e-5)
+
+
+def test_sparse_points_by_the_name_of_the_descriptor_are_those_of_all_its_kernels():
+    train = toy_training_set(("Cu",), n_structures=4)
+    soap = SOAP(cutoff=4.5, n_max=3, l_max=2)
+    points = soap.fit_transform(train).values[::5]
+    model = make_pipeline(soap, GAP(zeta=(1, 4), sparse_points={"soap": {"Cu": points}, "soap_zeta1": points[:3]}))
+    blocks = model.fit(train, make_targets(train))[-1].blocks_
+    np.testing.assert_array_equal(blocks[0]["sparse_points"], points[:3])
+    np.testing.assert_array_equal(blocks[1]["sparse_points"], points)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_sparse_points_may_be_named_by_the_only_block_that_has_some(by_name):
+    train = toy_training_set(SPECIES, n_structures=4)
+    soap = SOAP(4.5, 3, 2, species=SPECIES)
+    points = {symbol: values[::5] for symbol, values in all_environments(soap.fit_transform(train)).items()}
+    union = DescriptorUnion([("soap", soap), ("pair", PairDistance(5.0, 4))])
+    model = make_pipeline(union, GAP(sparse_points={"soap": points} if by_name else points))
+    model.fit(train, make_targets(train))
+    np.testing.assert_array_equal(model[-1].blocks_[0]["sparse_points"], np.concatenate(list(points.values())))
 
 
 def test_files_hold_several_kernels_on_the_same_features(tmp_path):

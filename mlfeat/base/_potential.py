@@ -55,25 +55,29 @@ class PotentialMixin(RegressorMixin):
         """
         return self
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict energies.
 
         Parameters
         ----------
         X : FeatureSet
             Features of structures.
+        return_std : bool, default=False
+            Return also the standard deviations, for potentials with `predict_std`.
 
         Returns
         -------
-        array of shape (n_structures,)
+        energies : array of shape (n_structures,)
             Energies, eV.
+        std : array of shape (n_structures,), optional
+            Their standard deviations, eV.
         """
         check_is_fitted(self)
         X = check_features(X)
         energies = np.array([self.energy_and_cotangent(item)[0].sum() for item in X], dtype=float)
         if self.baseline is not None:
             energies += [baseline_targets(self.baseline, item.pairs)[0] for item in X]
-        return energies
+        return (energies, self.predict_std(X)) if return_std else energies
 
     def predict_targets(self, X):
         """Predict energies, forces and stresses.

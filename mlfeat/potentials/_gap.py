@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from mlfeat._archive import check_array
@@ -55,6 +56,7 @@ __all__ = ["GaussianApproximationPotential"]
 logger = logging.getLogger("mlfeat")
 
 SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
+SIGMA_OF = dict(zip(KINDS, SIGMAS, strict=True))
 RETUNABLE = (*SIGMAS, "group_sigmas", "delta", "solver", "jitter", "optimizer", "n_restarts_optimizer")
 RANGE = 1e3  # the optimizer keeps sigmas and δ within this factor of the given ones
 
@@ -99,8 +101,9 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         (randomly pivoted Cholesky factorization: where the points chosen before say least), farthest-point sampling in
         the kernel's metric, nearest to the means of k-means clusters, at random. None is chosen twice.
     sparse_points : array of shape (M, F) or dict, optional
-        Given sparse points instead; by symbol where there are several species, and by the block's name where there
-        are several blocks, as in ``{"soap": {"Mo": points}}``.
+        Given sparse points instead; by symbol where there are several species, and by the block's name, as in
+        ``{"soap": {"Mo": points}}``, where several blocks have sparse points. With a tuple of ζ, ``"soap"`` gives them
+        to all of ``"soap_zeta1"``, ``"soap_zeta4"`` that are not named.
     energy_sigma : float, default=0.01
         σ_E, eV: the error of the energy of N atoms has the standard deviation σ_E √N.
     force_sigma : float, default=0.05
@@ -269,7 +272,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         self._check_parameters()
         species = tuple(X[0].descriptor.species_)
         blocks = make_blocks(X, self.zeta, self.delta)
-        given = None if self.sparse_points is None else given_points(self.sparse_points, blocks, species)
+        given = None if self.sparse_points is None else given_points(self.sparse_points, X, blocks)
         counts = sparse_counts(self.n_sparse, species)
         targets = residual_targets(X, y, self.baseline)
         e0 = reference_energies(self.e0, X, targets, species)
@@ -279,6 +282,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         rows = KernelRows(X, targets, weight, len(species) if isinstance(self.e0, str) and self.e0 == "fit" else 0)
         warn_of_unknown_groups(self.group_sigmas, {item.group for item in X}, "group_sigmas", stacklevel=4)
         problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
+        if not any(n and np.isfinite(getattr(self, SIGMA_OF[kind])) for (_, kind), n in problem.rows.items()):
+            raise ValueError("no target has a finite sigma and a weight: nothing to fit")
         _forecast.check(problem, effective_n_jobs(self.n_jobs), self.memory_limit)
         return rows, blocks, counts, given, e0
 
@@ -303,18 +308,21 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
             raise ValueError(f"jitter={self.jitter!r}: must be a small positive number, as 1e-10")
         if self.optimizer not in (None, "fmin_l_bfgs_b"):
             raise ValueError(f"optimizer={self.optimizer!r}: must be 'fmin_l_bfgs_b' or None")
+        n = self.n_restarts_optimizer
+        if not (isinstance(n, Integral) and n >= 0):
+            raise ValueError(f"n_restarts_optimizer={n!r}: must be an integer, zero or more")
+        if not (self.memory_limit is None or isinstance(self.memory_limit, Real) and self.memory_limit > 0):
+            raise ValueError(f"memory_limit={self.memory_limit!r}: must be a number of bytes, as 6e9, or None")
+        check_random_state(self.random_state)
 
     def _group_weights(self):
         """Weight of a key (group, kind) from the factors of sigmas alone."""
-        factors = group_factors(self.group_sigmas or {}, "group_sigmas")
-        for group, by_kind in factors.items():
-            if not all(by_kind.values()):
-                raise ValueError(f"group_sigmas[{group!r}]={self.group_sigmas!r}: factors of sigmas are positive")
+        factors = group_factors(self.group_sigmas or {}, "group_sigmas", zero=False)
         return lambda key: factors[key[0]][key[1]] ** -2.0 if key[0] in factors else 1.0
 
     def _solve(self, blocks):
         """Fitted attributes from `sums_`, the sigmas and the δ of `blocks`."""
-        sigmas = {kind: float(getattr(self, name)) for kind, name in zip(KINDS, SIGMAS, strict=True)}
+        sigmas = {kind: float(getattr(self, name)) for kind, name in SIGMA_OF.items()}
         deltas = np.array([block["delta"] for block in blocks])
         with threadpool_limits(1, "blas"):  # equal results everywhere, and no waiting for threads on a busy machine
             evidence = self._evidence()
@@ -387,7 +395,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         """
         self._check_sums()
         evidence = self._evidence()
-        sigmas = {kind: getattr(self, name + "_") for kind, name in zip(KINDS, SIGMAS, strict=True)}
+        sigmas = {kind: getattr(self, name + "_") for kind, name in SIGMA_OF.items()}
         deltas = np.array([block["delta"] for block in self.blocks_])
         if theta is not None:
             sigmas, deltas = evidence.unpack(np.asarray(theta, dtype=float), sigmas)
@@ -449,7 +457,10 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         """
         if not tolerance > 0:
             raise ValueError(f"tolerance={tolerance!r}: must be a positive number (eV)")
-        before = None if X is None else self.predict_targets(check_features(X))["forces"]
+        check_is_fitted(self)
+        if X is not None and len(check_features(X)) == 0:
+            raise ValueError("X has no structures: leave it out, or give some with the environments that matter")
+        before = None if X is None else self.predict_targets(X)["forces"]
         blocks, ranks, errors = [], {}, [0.0]
         for block in without_compression(self.blocks_):
             blocks.append(block)

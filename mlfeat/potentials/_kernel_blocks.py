@@ -107,21 +107,31 @@ def sparse_counts(n_sparse, species):
     return counts
 
 
-def given_points(sparse_points, blocks, species):
+def given_points(sparse_points, X, blocks):
     """Given sparse points as a dict from (block's name, place of the species) to array, checked."""
+    species = X[0].descriptor.species_
+    features = {block.start: block.name for block in _feature_blocks(X)}
     own = [block for block in blocks if block["covariance"] is None]
     points = {}
     for block in own:
-        of_block = sparse_points
-        if len(own) > 1:
-            of_block = _entry(sparse_points, block["name"], "block")
+        of_block = _of_block(sparse_points, (block["name"], features[block["start"]]), len(own) == 1)
         for s, symbol in enumerate(species):
             if len(species) > 1 or isinstance(of_block, Mapping):
                 array = _entry(of_block, symbol, "species")
             else:
                 array = of_block
             points[block["name"], s] = _checked(array, block, symbol)
+        if not any(len(points[block["name"], s]) for s in range(len(species))):
+            raise ValueError(f"sparse_points: there is not one for {block['name']}")
     return points
+
+
+def _of_block(points, names, alone):
+    """Those of the block that has these names; if it is `alone`, it need not be named."""
+    for name in names:
+        if isinstance(points, Mapping) and name in points:
+            return points[name]
+    return points if alone else _entry(points, names[0], "block")
 
 
 def _entry(points, key, kind):

@@ -36,11 +36,14 @@ class KindWeights:
         return self.kinds[kind] * (self.groups[group][kind] if group in self.groups else 1.0)
 
 
-def group_factors(given, name="group_weights"):
-    """Factors of each kind by group, from the parameter `name`; groups are named by str, as those of structures are."""
+def group_factors(given, name="group_weights", zero=True):
+    """Factors of each kind by group, from the parameter `name`; groups are named by str, as those of structures are.
+
+    Factors may be zero unless `zero` is False.
+    """
     if not isinstance(given, Mapping):
         raise ValueError(f"{name}={given!r}: give a dict of numbers by group, as in {{'bulk': 2.0}}")
-    factors = {str(group): _factors(name, group, factor) for group, factor in given.items()}
+    factors = {str(group): _factors(name, group, factor, zero) for group, factor in given.items()}
     if len(factors) < len(given):
         raise ValueError(f"{name}={given!r}: a group is named twice")
     return factors
@@ -58,19 +61,19 @@ def warn_of_unknown_groups(given, groups, name="group_weights", stacklevel=2):
         )
 
 
-def _factors(name, group, factor):
+def _factors(name, group, factor, zero):
     if isinstance(factor, numbers.Real):
         factor = (factor,) * len(KINDS)
     if not isinstance(factor, (tuple, list, np.ndarray)) or len(factor) != len(KINDS):
         raise ValueError(f"{name}[{group!r}]={factor!r}: give a number, or three for energy, forces, stress")
     for kind, value in zip(KINDS, factor, strict=True):
-        _check_weight(f"the {name[len('group_') : -1]} of {kind} in group {group!r}", value)
+        _check_weight(f"the {name[len('group_') : -1]} of {kind} in group {group!r}", value, zero)
     return dict(zip(KINDS, factor, strict=True))
 
 
-def _check_weight(what, value):
-    if not isinstance(value, numbers.Real) or not 0 <= value < np.inf:
-        raise ValueError(f"{what} is {value!r}: give a finite number, zero or more")
+def _check_weight(what, value, zero=True):
+    if not isinstance(value, numbers.Real) or not 0 <= value < np.inf or (value == 0 and not zero):
+        raise ValueError(f"{what} is {value!r}: give a finite number, {'zero or more' if zero else 'more than zero'}")
 
 
 class DesignRows:
