@@ -1,5 +1,6 @@
 """Gaussian approximation potentials: what they are by definition, and what users meet."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -30,9 +31,13 @@ from mlfeat import (
     save,
 )
 from mlfeat import GaussianApproximationPotential as GAP
+from mlfeat.features import AtomFeatures
 from mlfeat.io import read_gap, write_gap
+from mlfeat.potentials import _forecast
 from mlfeat.potentials._basis import Basis
+from mlfeat.potentials._environments import Environments
 from mlfeat.potentials._evidence import Evidence
+from mlfeat.potentials._forecast import Problem
 from mlfeat.potentials._kernel_rows import KernelRows
 from mlfeat.potentials._kernels import kernel_values, parts, sums_and_projections
 from mlfeat.testing import awkward_structures, check_potential, toy_training_set
@@ -571,8 +576,38 @@ def test_bad_targets_have_the_index():
 
 def test_memory_limit_is_kept_before_any_work():
     features, targets = training_data(n=4)
-    with pytest.raises(MemoryError, match=r"memory_limit is 1.0 kB: use n_jobs=1 and at most \d+ sparse points"):
+    with pytest.raises(MemoryError, match=r"memory_limit is 800.0 kB: use n_jobs=1 and at most \d sparse points"):
+        GAP(15, memory_limit=8e5).fit(features, targets)
+    with pytest.raises(MemoryError, match=r"memory_limit is 1.0 kB: raise it to .*B at least"):
         GAP(5, memory_limit=1000).fit(features, targets)
+
+
+def test_forecast_counts_the_extrapolation_grader():
+    """Its matrices, against what Python's allocations say."""
+    rng = np.random.default_rng(0)
+    items = [AtomFeatures(rng.normal(size=(600, 500)), np.repeat(np.arange(3), 200))]
+    tracemalloc.start()
+    environments = Environments(3, 500)
+    environments.update(items)
+    environments.grader()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    problem = Problem(1, 600, 500, 10, {("", "energy"): 1}, 1, 0, 3, True)
+    assert 0.8 < problem.grader_bytes() / peak < 1.3
+    assert problem.n_bytes(1) >= problem.grader_bytes() > problem._replace(graded=False).n_bytes(1)
+    assert problem.grader_seconds(1e9) > problem._replace(graded=False).seconds(1e9)
+
+
+@pytest.mark.parametrize(("limit", "small"), [(None, 0), (4e6, 2**28)])
+def test_no_extrapolation_grader_that_takes_more_than_the_fit(limit, small, monkeypatch, caplog):
+    structures = toy_training_set(SPECIES, n_structures=3)
+    features, targets = SOAP(4.0, 5, 5).fit_transform(structures), make_targets(structures)
+    assert GAP(5, memory_limit=1e9).fit(features, targets).extrapolation_grade(features[0]).max() <= 1
+    monkeypatch.setattr(_forecast, "SMALL", small)
+    model = GAP(5, memory_limit=limit).fit(features, targets)
+    assert model.grader_ is None
+    assert not hasattr(model, "extrapolation_grade")
+    assert "there will be no extrapolation_grade: with 331 features it would take about" in caplog.text
 
 
 def test_forecast_is_logged(caplog):

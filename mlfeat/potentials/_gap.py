@@ -157,7 +157,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         What `predict_std` works from: ``factor`` F (M, rank) and ``offset``. An energy of N atoms whose kernels with
         the sparse points sum up to k/δ² has the variance δ²k** - abs(kF)² + N offset.
     grader_ : dict or None
-        What `extrapolation_grade` works from.
+        What `extrapolation_grade` works from, a matrix (n_features, n_features) of each species. None where these
+        would take more memory than the fit (and than 256 MB), or than `memory_limit` allows.
 
     References
     ----------
@@ -250,7 +251,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         """
         started = time.perf_counter()
         X = check_features(X)
-        rows, blocks, counts, given, e0 = self._start(X, y, sample_weight)
+        rows, blocks, counts, given, e0, graded = self._start(X, y, sample_weight)
         self.__dict__.pop("sums_", None)
         self.species_, self.n_features_in_ = tuple(X[0].descriptor.species_), X.shape[1]
         choose_points(blocks, X, counts, self.sparse_method, given, self.random_state)
@@ -258,9 +259,11 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         sums = accumulate(rows, partial(TriangularBlocks, rows.n_free), self.n_jobs)
         log_scale = {kind: rows.log_scale(kind) for kind in KINDS}
         self.sums_ = Sums(rows.parts, sums, log_scale, rows.n_free, e0)
-        environments = Environments(len(self.species_), X.shape[1])
-        environments.update(X)
-        self.grader_ = environments.grader()
+        self.grader_ = None
+        if graded:
+            environments = Environments(len(self.species_), X.shape[1])
+            environments.update(X)
+            self.grader_ = environments.grader()
         self._solve(blocks)
         logger.info("fitted in %.1f s", time.perf_counter() - started)
         return self
@@ -284,8 +287,10 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
         if not any(n and np.isfinite(getattr(self, SIGMA_OF[kind])) for (_, kind), n in problem.rows.items()):
             raise ValueError("no target has a finite sigma and a weight: nothing to fit")
-        _forecast.check(problem, effective_n_jobs(self.n_jobs), self.memory_limit)
-        return rows, blocks, counts, given, e0
+        n_workers = effective_n_jobs(self.n_jobs)
+        problem = _forecast.with_grader(problem, n_workers, self.memory_limit)
+        _forecast.check(problem, n_workers, self.memory_limit)
+        return rows, blocks, counts, given, e0, problem.graded
 
     def _leave_out(self, targets):
         """Mark forces and stresses whose sigma is infinite as missing, so that their rows are not made."""
