@@ -1,5 +1,7 @@
 """Sums over sparse points: what they are, in blocks and by factors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,14 @@ def test_compression_finds_what_the_sum_depends_on(tolerance):
     np.testing.assert_allclose(error, change, rtol=1e-3, atol=1e-12)
     assert error <= tolerance
     assert np.linalg.matrix_rank(moved, tol=1e-12) == rank < 30
+
+
+def test_compression_makes_the_kernels_of_few_environments_at_a_time():
+    rng = np.random.default_rng(4)
+    points, environments = rng.normal(size=(1000, 5)), rng.normal(size=(8000, 5))
+    tracemalloc.start()
+    error = compress(points, rng.normal(size=1000), 2, environments, 1e-3)[2]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert error <= 1e-3
+    assert peak < 0.6 * 8 * 8000 * 1000
