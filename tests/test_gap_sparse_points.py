@@ -35,6 +35,17 @@ def test_points_are_different_and_reproducible(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_order_of_environments_does_not_matter(method):
+    values = environments()
+    order = np.random.default_rng(9).permutation(len(values))
+    first, second = (
+        values[select(values, 60, 4, method, 0)[0]],
+        values[order][select(values[order], 60, 4, method, 0)[0]],
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_no_environment_is_chosen_twice(method):
     """Even if each occurs several times, up to rounding, as in perfect crystals."""
     values = environments(40)

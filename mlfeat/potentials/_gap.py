@@ -99,7 +99,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     sparse_method : {"cur", "fps", "kmeans", "random"}, default="cur"
         How sparse points are chosen among the training environments: by CUR decomposition of the kernel matrix
         (randomly pivoted Cholesky factorization: where the points chosen before say least), farthest-point sampling in
-        the kernel's metric, nearest to the means of k-means clusters, at random. None is chosen twice.
+        the kernel's metric, nearest to the means of k-means clusters, at random. None is chosen twice. The choice does
+        not depend on the order of the structures, unless rounding decides between environments.
     sparse_points : array of shape (M, F) or dict, optional
         Given sparse points instead; by symbol where there are several species, and by the block's name, as in
         ``{"soap": {"Mo": points}}``, where several blocks have sparse points. With a tuple of ζ, ``"soap"`` gives them
@@ -159,6 +160,13 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     grader_ : dict or None
         What `extrapolation_grade` works from, a matrix (n_features, n_features) of each species. None where these
         would take more memory than the fit (and than 256 MB), or than `memory_limit` allows.
+
+    Notes
+    -----
+    Where sparse points depend on one another, they are multiplied by way of their leading singular vectors; what is
+    less than 1e-8 of the largest is left out. That changes the energies of environments like those of the fit by
+    rounding only, of others by some 1e-7 of their size: as much as they may differ from those of other programs that
+    run the same model.
 
     References
     ----------

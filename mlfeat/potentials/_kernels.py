@@ -107,7 +107,8 @@ def low_rank(points):
     """Factors Q (M, r) and U (F, r) of sparse points Q Uᵀ, if they save work; else the points and None.
 
     Features of smooth densities depend on one another nearly linearly. What is left out is less than SPENT of the
-    points; environments have as little of it, so that the error of products is the square of that.
+    points; environments like them have as little of it, so that the error of products is the square of that. Of
+    environments unlike all points it is some SPENT. (With SPENT = 1e-10 nothing is left out of SOAP of molybdenum.)
     """
     n_points, n_features = points.shape
     if n_points == 0:

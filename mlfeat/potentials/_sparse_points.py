@@ -16,19 +16,23 @@ SPENT = 1e-13  # share of the kernel below which what is left of it is rounding
 
 
 def distinct(values):
-    """Indices, ascending, of environments (N, F) no two of which are the same to rounding."""
+    """Indices of environments (N, F) no two of which are the same to rounding.
+
+    Their order, along a projection, is that of the environments themselves, not of their places.
+    """
     rng = np.random.default_rng(0)
     scale = np.abs(values).max(initial=0.0) or 1.0
     along = values @ rng.normal(size=values.shape[1])
     order = np.argsort(along, kind="stable")
     gap = np.abs(np.diff(values[order], axis=0)).max(axis=1, initial=0.0)
-    return np.sort(order[np.r_[True, gap > SAME * scale][: len(order)]])
+    return order[np.r_[True, gap > SAME * scale][: len(order)]]
 
 
 def select(values, n, zeta, method, random_state):
     """Indices of about `n` environments (N, F) by one of METHODS, and how many of them are distinct.
 
     Fewer than `n` are chosen if that is all that are distinct, or if the kernels of some span all others to rounding.
+    The same environments in another order give the same choice, in the same order, but for differences by rounding.
     """
     candidates = distinct(values)
     if n >= len(candidates):
