@@ -9,7 +9,8 @@ Those of Si do not, and it keeps 1.
 Cu has the weights of Ni and Ge those of Si, the element with the same crystal structure and kind of bond: they were not
 searched. Features are scaled before the fit, so that a penalty means the same for each element.
 
-GAP has the published cutoff, n_max, l_max, ζ and number of sparse points. Widths of the cutoff function and of the
+GAP has the published cutoff, n_max, l_max, ζ = 4 and number of sparse points. A kernel with ζ = 1 is added: errors in
+cross-validation fall by 3 to 5 %, and it costs nothing in use. Widths of the cutoff function and of the
 Gaussians, the weight of the central atom, and sigmas come from cross-validation likewise: ``benchmarks/search_gap.py``.
 """
 
@@ -65,19 +66,19 @@ class _GapSettings(NamedTuple):
     cutoff_transition_width: float  # Å
     sigma: float  # Å
     central_weight: float
-    delta: float  # eV
-    energy_sigma: float  # eV
     stress_sigma: float  # eV/Å³
 
 
+ENERGY_SIGMA = 0.002  # eV
 FORCE_SIGMA = 0.05  # eV/Å, the published one
+DELTA = {"soap_zeta1": 100.0, "soap_zeta4": 10.0}  # eV: so large that they do not matter
 GAP = {
-    "Ni": _GapSettings(3.9, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
-    "Cu": _GapSettings(4.1, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
-    "Li": _GapSettings(4.8, 4000, 0.5, 0.5, 1.0, 1.0, 0.002, math.inf),
-    "Mo": _GapSettings(5.2, 2000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
-    "Si": _GapSettings(5.4, 1000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
-    "Ge": _GapSettings(5.4, 2000, 0.5, 0.5, 1.0, 1.0, 0.002, 0.003),
+    "Ni": _GapSettings(3.9, 4000, 2.73, 0.5, 1.0, math.inf),
+    "Cu": _GapSettings(4.1, 4000, 2.87, 0.5, 1.0, math.inf),
+    "Li": _GapSettings(4.8, 4000, 1.92, 0.6, 2.0, math.inf),
+    "Mo": _GapSettings(5.2, 2000, 4.68, 0.5, 1.0, 0.003),
+    "Si": _GapSettings(5.4, 1000, 3.78, 0.6, 1.0, 0.003),
+    "Ge": _GapSettings(5.4, 2000, 3.78, 0.6, 1.0, 0.003),
 }
 
 
@@ -176,9 +177,9 @@ def gap(element):
     )
     potential = GaussianApproximationPotential(
         settings.n_sparse,
-        zeta=4,
-        delta=settings.delta,
-        energy_sigma=settings.energy_sigma,
+        zeta=(1, 4),
+        delta=DELTA,
+        energy_sigma=ENERGY_SIGMA,
         force_sigma=FORCE_SIGMA,
         stress_sigma=settings.stress_sigma,
     )
