@@ -157,6 +157,9 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     variance_ : dict or None
         What `predict_std` works from: ``factor`` F (M, rank) and ``offset``. An energy of N atoms whose kernels with
         the sparse points sum up to k/δ² has the variance δ²k** - abs(kF)² + N offset.
+    sums_ : Sums
+        What `reweighted` and `log_marginal_likelihood` work from: for each group and kind of target a triangle of up to
+        8 M² bytes for M sparse points. Files do not keep it, pickles do; ``del potential.sums_`` makes them small.
     grader_ : dict or None
         What `extrapolation_grade` works from, a matrix (n_features, n_features) of each species. None where these
         would take more memory than the fit (and than 256 MB), or than `memory_limit` allows.
