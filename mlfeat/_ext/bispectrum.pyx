@@ -18,20 +18,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from mlfeat._ext.harmonics cimport Harmonics, Legendre, fill_gradients, fill_harmonics
+from mlfeat._ext.neighbors cimport Pairs, longest, pairs_of
 from mlfeat._ext.simd cimport LANES, sincospi, splat, vec
 
 lanes = LANES
 
 cdef enum:  # what a neighbor carries
     NX, NY, NZ, RINV, PSI, CUT, WEIGHT, WEIGHT_SLOPE, PSI_SLOPE, CUT_SLOPE, N_FIELDS
-
-
-cdef struct Pairs:
-    # the caller's arrays
-    const double* vectors
-    const Py_ssize_t* offsets
-    const int* second
-    const Py_ssize_t* species
 
 
 cdef struct Work:
@@ -563,25 +556,8 @@ cdef class Kernel:
                     to += 3
 
 
-cdef inline Pairs pairs_of(const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
-                           const Py_ssize_t[::1] species) noexcept:
-    cdef Pairs pairs
-    pairs.vectors = &vectors[0, 0] if vectors.shape[0] else NULL
-    pairs.offsets = &offsets[0]
-    pairs.second = &second[0] if second.shape[0] else NULL
-    pairs.species = &species[0]
-    return pairs
-
-
 cdef inline Py_ssize_t n_batches(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     return (stop - start + LANES - 1) // LANES
-
-
-cdef Py_ssize_t longest(Pairs pairs, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef Py_ssize_t i, most = 0
-    for i in range(start, stop):
-        most = max(most, pairs.offsets[i + 1] - pairs.offsets[i])
-    return most
 
 
 cdef inline void multiply(int n_rows, const int* start, const int* column, const double* value, const vec* x,

@@ -18,15 +18,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from mlfeat._ext.harmonics cimport Harmonics, Legendre, fill_gradients, fill_harmonics
+from mlfeat._ext.neighbors cimport Pairs, longest, pairs_of
 from mlfeat._ext.simd cimport LANES, splat, vec
-
-
-cdef struct Pairs:
-    # the caller's arrays
-    const double* vectors
-    const Py_ssize_t* offsets
-    const int* second
-    const Py_ssize_t* species
 
 
 cdef struct Work:
@@ -569,23 +562,6 @@ cdef inline int padded(int n) noexcept nogil:
 
 cdef inline vec load(const double* p) noexcept nogil:
     return (<const vec*> p)[0]
-
-
-cdef inline Pairs pairs_of(const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
-                           const Py_ssize_t[::1] species) noexcept:
-    cdef Pairs pairs
-    pairs.vectors = &vectors[0, 0] if vectors.shape[0] else NULL
-    pairs.offsets = &offsets[0]
-    pairs.second = &second[0] if second.shape[0] else NULL
-    pairs.species = &species[0]
-    return pairs
-
-
-cdef Py_ssize_t longest(Pairs pairs, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef Py_ssize_t i, most = 0
-    for i in range(start, stop):
-        most = max(most, pairs.offsets[i + 1] - pairs.offsets[i])
-    return most
 
 
 cdef inline void put(double* out, const Work* work, Py_ssize_t k, vec radial, vec x, vec y, vec z) noexcept nogil:
