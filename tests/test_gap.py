@@ -257,7 +257,7 @@ def test_solvers_agree():
     expected, found = by_eigenvectors.predict_targets(features), by_weights.predict_targets(features)
     np.testing.assert_allclose(found["energy"], expected["energy"], rtol=1e-5)
     for ours, other in zip(found["forces"], expected["forces"], strict=True):
-        np.testing.assert_allclose(ours, other, atol=1e-4)
+        np.testing.assert_allclose(ours, other, atol=1e-4)  # eV/Å: what the two jitters make of nearly equal kernels
 
 
 def test_reweighted_equals_a_new_fit():
@@ -281,6 +281,7 @@ def test_equal_structures_and_sparse_points_are_no_problem():
     for solver in ("rkhs-qr", "qr"):
         expected = GAP(sparse_points=once, solver=solver).fit(features[twice], targets[twice])
         found = GAP(sparse_points=points, solver=solver).fit(features[twice], targets[twice])
+        # A point that stands twice has the jitter of two.
         np.testing.assert_allclose(found.predict(features), expected.predict(features), rtol=1e-4)
 
 
@@ -467,6 +468,7 @@ def test_optimizer_finds_the_noise():
     best = clone(model).set_params(optimizer="fmin_l_bfgs_b", n_restarts_optimizer=1).fit(features, drawn)
     assert best.log_marginal_likelihood_ > GAP(**model.get_params()).fit(features, drawn).log_marginal_likelihood_
     found = [best.energy_sigma_, best.force_sigma_, best.stress_sigma_, best.blocks_[0]["delta"]]
+    # Twenty energies tell their sigma to about 1/sqrt(40), and δ no better.
     np.testing.assert_allclose(found, [0.02, 0.1, 0.004, 0.7], rtol=0.35)
     np.testing.assert_allclose(best.log_marginal_likelihood(eval_gradient=True)[1], 0, atol=0.1)
 

@@ -524,3 +524,18 @@ def test_kernels_of_several_zeta_share_a_descriptor(tmp_path):
     expected, found = (predict_targets(one, train) for one in (model, again))
     np.testing.assert_allclose(found["energy"], expected["energy"], rtol=1e-10)
     assert [file.read_bytes() for file in write_gap(again, tmp_path / "gap.xml")] == files
+
+
+def test_equal_kernels_of_different_delta_stay_apart(tmp_path):
+    """Two terms of the same soap and ζ: one descriptor for both would take one's weights for the other's."""
+    train = toy_training_set(("Mo", "Ni"), n_structures=6)
+    soap = SOAP(cutoff=4.0, n_max=3, l_max=2)
+    union = DescriptorUnion([("weak", soap), ("strong", SOAP(**soap.get_params()))])
+    potential = GaussianApproximationPotential(8, zeta=2, delta={"weak": 0.5, "strong": 3.0})
+    model = make_pipeline(union, potential).fit(train, make_targets(train))
+    write_gap(model, tmp_path / "gap.xml")
+    again = read_gap(tmp_path / "gap.xml")
+    assert len(again[0].descriptors_) == 2
+    assert [block["delta"] for block in again[1].blocks_] == [0.5, 3.0]
+    expected, found = (predict_targets(one, train) for one in (model, again))
+    np.testing.assert_allclose(found["energy"], expected["energy"], rtol=1e-10)
