@@ -13,6 +13,8 @@ Arrays are laid out ``[l² + l + m][k]``, rows padded with zeros to whole vector
 sums over neighbors, m and k are products of small matrices. Harmonics are computed with the lanes as neighbors.
 """
 
+import numpy as np
+
 from libc.math cimport M_PI, cos, sin, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -685,8 +687,6 @@ cdef inline void add_one(int n, const double* a, Py_ssize_t inner, const double*
 
 def with_transpose(matrix, row, back_row):
     """The matrix, and its transpose, with rows padded by zeros."""
-    import numpy as np
-
     n, m = matrix.shape
     there, back = np.zeros((n, row)), np.zeros((m, back_row))
     there[:, :m], back[:, :n] = matrix, matrix.T
