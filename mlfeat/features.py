@@ -117,7 +117,7 @@ class StructureFeatures:
         """Features before, between and behind the steps."""
         stages = [self.descriptor_values]
         for step in self.steps:
-            stages.append(_read_only(step.apply(stages[-1])))
+            stages.append(_read_only(step.apply(stages[-1], self.species)))
         return stages
 
     def vjp(self, cotangents):
@@ -134,7 +134,7 @@ class StructureFeatures:
             Pair gradients g.
         """
         for step, values in zip(reversed(self.steps), reversed(self._stages[:-1]), strict=True):
-            cotangents = step.vjp(values, cotangents)
+            cotangents = step.vjp(values, cotangents, self.species)
         return self.descriptor.vjp(self.pairs, np.ascontiguousarray(cotangents, dtype=float))
 
     def jvp(self, displacements):
@@ -172,8 +172,9 @@ class StructureFeatures:
 
     def _through_steps(self, tangents, centers):
         """Push tangents (M, K, n) of the descriptor's features, those of `centers`, forward through the steps."""
+        species = self.species[centers]
         for step, values in zip(self.steps, self._stages[:-1], strict=True):
-            tangents = step.jvp(values[centers], tangents)
+            tangents = step.jvp(values[centers], tangents, species)
         return tangents
 
     def rows(self):
@@ -272,6 +273,11 @@ class FeatureSet:
     def values(self):
         """Features of all atoms of all structures, (n_atoms in total, n_features)."""
         return np.concatenate([np.empty((0, self.shape[1])), *(item.values for item in self.items)])
+
+    @property
+    def species(self):
+        """Each atom's place in the list of species, all atoms of all structures, (n_atoms in total,)."""
+        return np.concatenate([np.empty(0, dtype=np.intp), *(item.species for item in self.items)])
 
     @property
     def groups(self):

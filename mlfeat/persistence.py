@@ -442,9 +442,8 @@ def _check_chain(model):
             _check_width(step, width)
             width = step.apply(np.zeros((1, width))).shape[1]
         _check_width(potential, width)
-        species = getattr(potential, "species_", descriptor.species_)
-        if species != descriptor.species_:
-            raise ValueError(f"the potential is for the species {species!r}, the features for {descriptor.species_!r}")
+        for part in (*steps, potential):
+            _check_species(part, descriptor.species_)
     except _INCONSISTENT as error:
         raise _inconsistent("model", error) from error
 
@@ -453,6 +452,12 @@ def _check_width(part, width):
     expected = getattr(part, "n_features_in_", width)
     if expected != width:
         raise ValueError(f"{type(part).__name__} is for {expected!r} features, but gets {width}")
+
+
+def _check_species(part, given):
+    expected = getattr(part, "species_", None)
+    if expected is not None and expected != given:
+        raise ValueError(f"{type(part).__name__} is for the species {expected!r}, the features for {given!r}")
 
 
 def _inconsistent(what, error):

@@ -55,20 +55,20 @@ class Cubic(FeatureStep):
     def __init__(self, shift=0.0):
         self.shift = shift
 
-    def _fit(self, values):
+    def _fit(self, values, species):
         self.mean_ = values.mean(axis=0) + self.shift
 
     def _b(self, values):
         return values - self.mean_
 
-    def apply(self, values):
+    def apply(self, values, species=None):
         return np.hstack([self._b(values), self._b(values) ** 3])
 
-    def vjp(self, values, cotangents):
+    def vjp(self, values, cotangents, species=None):
         n = values.shape[1]
         return cotangents[:, :n] + 3 * self._b(values) ** 2 * cotangents[:, n:]
 
-    def jvp(self, values, tangents):
+    def jvp(self, values, tangents, species=None):
         return np.concatenate([tangents, 3 * self._b(values)[:, None, :] ** 2 * tangents], axis=2)
 
     def get_feature_names_out(self, input_features=None):

@@ -543,7 +543,7 @@ def test_later_changes_of_the_model_do_not_change_the_calculator(atoms, pickled)
     model = make_pipeline(Bispectrum(cutoff=4.0, twojmax=2), FeatureScaler(), potential).fit(TRAIN, TARGETS)
     expected = PotentialCalculator(model).get_property("forces", atoms)
     calculator = PotentialCalculator(model)
-    model.set_params(bispectrum__cutoff=3.5, bispectrum__twojmax=4, featurescaler__with_std=False)
+    model.set_params(bispectrum__cutoff=3.5, bispectrum__twojmax=4, featurescaler__scale=None)
     model.set_params(linearpotential__baseline__outer=2.0)
     model.fit(TRAIN[:4], TARGETS[:4])
     calculator = pickle.loads(pickle.dumps(calculator)) if pickled else calculator

@@ -131,6 +131,7 @@ DESCRIPTORS |= {
         n_jobs=2,
     ),
     "scaled": Chain(Bispectrum(twojmax=4), [FeatureScaler()]),
+    "scaled-by-species": Chain(Bispectrum(twojmax=4), [FeatureScaler("min", "range", by_species=True)]),
     "quadratic": Chain(Bispectrum(twojmax=4), [QuadraticExpansion()]),
     "scaled-quadratic-scaled": Chain(Bispectrum(twojmax=2), [FeatureScaler(), QuadraticExpansion(), FeatureScaler()]),
 }
@@ -156,6 +157,9 @@ MODELS = {
         Bispectrum(twojmax=2), FeatureScaler(), GaussianApproximationPotential(60, zeta=(1, 2), sparse_method="fps")
     ),
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
+    "scaled-by-species": make_pipeline(
+        Bispectrum(twojmax=4), FeatureScaler("min", "range", by_species=True), LinearPotential(Ridge(1e-3))
+    ),
     "quadratic": make_pipeline(Bispectrum(twojmax=3), QuadraticExpansion(), LinearPotential(Ridge(1e-4))),
     "scaled-quadratic": make_pipeline(
         Bispectrum(twojmax=3), FeatureScaler(), QuadraticExpansion(), LinearPotential(Ridge(1e-2))

@@ -21,16 +21,19 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
 
     A FeatureSet goes in and comes out with its derivatives; an array (n_samples, n_features) comes out as an array.
     A subclass implements `apply`, `vjp` and `jvp`, all on M rows of features at once, and `_fit` if it learns
-    something.
+    something. Each row comes with its atom's species, so that a step may treat the environments of each element in a
+    way of its own. A step that does keeps their symbols in `species_`; it is for features of these species only.
     """
 
-    def apply(self, values):
+    def apply(self, values, species=None):
         """Compute the step.
 
         Parameters
         ----------
         values : array of shape (M, n_in)
             Features.
+        species : intp array of shape (M,), default=None
+            Each atom's place in the list of species; None: all are of the first.
 
         Returns
         -------
@@ -39,7 +42,7 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         """
         raise NotImplementedError
 
-    def vjp(self, values, cotangents):
+    def vjp(self, values, cotangents, species=None):
         """Pull cotangents back through the step.
 
         Parameters
@@ -48,6 +51,8 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
             Features where the derivative is taken.
         cotangents : array of shape (M, n_out)
             Derivatives of something with respect to the output.
+        species : intp array of shape (M,), default=None
+            As for `apply`.
 
         Returns
         -------
@@ -56,7 +61,7 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         """
         raise NotImplementedError
 
-    def jvp(self, values, tangents):
+    def jvp(self, values, tangents, species=None):
         """Push tangents forward through the step.
 
         Parameters
@@ -65,6 +70,8 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
             Features where the derivative is taken.
         tangents : array of shape (M, K, n_in)
             K directions for each.
+        species : intp array of shape (M,), default=None
+            As for `apply`.
 
         Returns
         -------
@@ -88,8 +95,8 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         """
         return Composed(self, model)
 
-    def _fit(self, values):
-        """Learn from features (M, n_in), those of all atoms together."""
+    def _fit(self, values, species):
+        """Learn from features (M, n_in) and species (M,), those of all atoms together."""
 
     def fit(self, X, y=None):
         """Fit to the features of all atoms.
@@ -109,9 +116,10 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         if isinstance(X, FeatureSet):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
-            self._fit(X.values)
+            self._fit(X.values, X.species)
         else:
-            self._fit(validate_data(self, X, dtype=np.float64, order="C"))
+            X = validate_data(self, X, dtype=np.float64, order="C")
+            self._fit(X, np.zeros(len(X), dtype=np.intp))
         return self
 
     def transform(self, X):
@@ -135,6 +143,7 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
             raise ValueError(
                 f"X has {X.shape[1]} features, but {name} is expecting {self.n_features_in_} features as input"
             )
+        _check_species(self, X)
         return X.then(self._frozen(), self.get_feature_names_out(X.feature_names))
 
     def fit_transform(self, X, y=None):
@@ -174,6 +183,15 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         return hasattr(self, "n_features_in_")
 
 
+def _check_species(step, X):
+    """Raise ValueError if a step that treats each species in its own way was fitted to other species."""
+    species = getattr(step, "species_", None)
+    for found in {tuple(item.descriptor.species_) for item in X} if species is not None else ():
+        if found != species:
+            name = type(step).__name__
+            raise ValueError(f"X has features of the species {found!r}, but {name} is expecting {species!r}")
+
+
 class Composed:
     """Energy model on a step's input: the step, then a model on its output.
 
@@ -204,6 +222,6 @@ class Composed:
         cotangents : array of shape (n_atoms, n_in)
             Derivatives ∂E_i/∂B_i.
         """
-        inside = AtomFeatures(self.step.apply(features.values), features.species)
+        inside = AtomFeatures(self.step.apply(features.values, features.species), features.species)
         energies, cotangents = self.model.energy_and_cotangent(inside)
-        return energies, self.step.vjp(features.values, cotangents)
+        return energies, self.step.vjp(features.values, cotangents, features.species)

@@ -47,21 +47,21 @@ class QuadraticExpansion(FeatureStep):
 
     _state = ("n_features_in_",)
 
-    def apply(self, values):
+    def apply(self, values, species=None):
         """Features (M, F + F(F+1)/2) from features (M, F)."""
         values = np.ascontiguousarray(values, dtype=float)
         out = np.empty((len(values), _n_out(values.shape[1])))
         quadratic.expand(values, out)
         return out
 
-    def vjp(self, values, cotangents):
+    def vjp(self, values, cotangents, species=None):
         """Cotangents (M, F) of the input for those of the output (M, F + F(F+1)/2)."""
         values = np.ascontiguousarray(values, dtype=float)
         out = np.empty_like(values)
         quadratic.vjp(values, np.ascontiguousarray(cotangents, dtype=float), out)
         return out
 
-    def jvp(self, values, tangents):
+    def jvp(self, values, tangents, species=None):
         """Tangents (M, K, F + F(F+1)/2) of the output for those of the input (M, K, F)."""
         values = np.ascontiguousarray(values, dtype=float)
         tangents = np.ascontiguousarray(tangents, dtype=float)
