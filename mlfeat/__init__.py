@@ -7,7 +7,7 @@ from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential
-from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
+from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
 from mlfeat.targets import get_groups, make_targets
 
 __version__ = "0.1.0.dev0"
@@ -19,6 +19,7 @@ __all__ = [
     "DescriptorUnion",
     "ExtrapolationWarning",
     "FeatureScaler",
+    "FeatureSelector",
     "GaussianApproximationPotential",
     "LinearPotential",
     "PairDistance",

@@ -45,7 +45,7 @@ _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model
 _MODULES = {
     "mlfeat.descriptors": "Bispectrum DescriptorUnion PairDistance SOAP",
     "mlfeat.potentials": "GaussianApproximationPotential LinearPotential ZBL",
-    "mlfeat.preprocessing": "FeatureScaler QuadraticExpansion",
+    "mlfeat.preprocessing": "FeatureScaler FeatureSelector QuadraticExpansion",
     "sklearn.linear_model": (
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars Lasso LassoCV "
         "LassoLars LinearRegression OrthogonalMatchingPursuit Ridge RidgeCV"

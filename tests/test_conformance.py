@@ -15,6 +15,7 @@ from mlfeat import (
     Bispectrum,
     DescriptorUnion,
     FeatureScaler,
+    FeatureSelector,
     GaussianApproximationPotential,
     LinearPotential,
     PairDistance,
@@ -132,6 +133,7 @@ DESCRIPTORS |= {
     ),
     "scaled": Chain(Bispectrum(twojmax=4), [FeatureScaler()]),
     "scaled-by-species": Chain(Bispectrum(twojmax=4), [FeatureScaler("min", "range", by_species=True)]),
+    "selected": Chain(Bispectrum(twojmax=4), [FeatureSelector(5)]),
     "quadratic": Chain(Bispectrum(twojmax=4), [QuadraticExpansion()]),
     "scaled-quadratic-scaled": Chain(Bispectrum(twojmax=2), [FeatureScaler(), QuadraticExpansion(), FeatureScaler()]),
 }
@@ -159,6 +161,9 @@ MODELS = {
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
     "scaled-by-species": make_pipeline(
         Bispectrum(twojmax=4), FeatureScaler("min", "range", by_species=True), LinearPotential(Ridge(1e-3))
+    ),
+    "selected-quadratic": make_pipeline(
+        Bispectrum(twojmax=4), FeatureSelector(0.4), QuadraticExpansion(), LinearPotential(Ridge(1e-3))
     ),
     "quadratic": make_pipeline(Bispectrum(twojmax=3), QuadraticExpansion(), LinearPotential(Ridge(1e-4))),
     "scaled-quadratic": make_pipeline(

@@ -2,5 +2,6 @@
 
 from mlfeat.preprocessing._quadratic import QuadraticExpansion
 from mlfeat.preprocessing._scaler import FeatureScaler
+from mlfeat.preprocessing._selector import FeatureSelector
 
-__all__ = ["FeatureScaler", "QuadraticExpansion"]
+__all__ = ["FeatureScaler", "FeatureSelector", "QuadraticExpansion"]
