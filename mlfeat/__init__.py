@@ -4,7 +4,7 @@ from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
-from mlfeat.descriptors import SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
+from mlfeat.descriptors import ACSF, SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
@@ -13,6 +13,7 @@ from mlfeat.targets import get_groups, make_targets
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ACSF",
     "SOAP",
     "ZBL",
     "Bispectrum",

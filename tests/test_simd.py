@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from mlfeat import SOAP, Bispectrum, _ext
+from mlfeat import ACSF, SOAP, Bispectrum, _ext
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.testing import assert_close, awkward_structures, crystal
 
 ISAS = _ext.supported_isas()
 SPECIES = ("Mo", "Ni")
+ANGULAR = [(0.1, 2, 1), (0.3, 2.5, -1, 1.0), (0.1, 5, -1)]
 INNER = {"switchinnerflag": True, "sinner": (2.3, 2.5), "dinner": 0.3}
 DESCRIPTORS = {
     "twojmax=6": Bispectrum(),
@@ -21,6 +22,8 @@ DESCRIPTORS = {
     "twojmax=14": Bispectrum(3.5, 14),
     "two species": Bispectrum(twojmax=5, radii=(0.5, 0.45), weights=(1.0, -0.6), rmin0=0.3, bzeroflag=True),
     "chem, inner": Bispectrum(twojmax=3, chemflag=True, bnormflag=True, **INNER),
+    "acsf": ACSF(cutoff=4.3),
+    "acsf, all kinds": ACSF(4.3, [(0.3, 1.0), (0.1, 0.0, 3.0)], ANGULAR, ANGULAR, inner_cutoff=0.2),
     "soap": SOAP(cutoff=4.3),
     "soap, odd sizes": SOAP(cutoff=4.3, n_max=5, l_max=3, normalize=False),
     "soap, mu1nu1": SOAP(cutoff=4.3, n_max=3, l_max=4, compression="mu1nu1"),
