@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.base import split_model
+from mlfeat.base._extrapolation import FAR, check_mode, describe, names_features, report
 from mlfeat.features import AtomFeatures, StructureFeatures
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.potentials import ZBL
@@ -20,6 +21,7 @@ _ON_REQUEST = {
     "energies_std": "energies_std",
     "extrapolation_grade": "extrapolation_grade",
 }
+_GROWTH = 2.0  # of the grade, until extrapolation is warned of again
 
 
 class PotentialCalculator(Calculator):
@@ -44,6 +46,11 @@ class PotentialCalculator(Calculator):
     n_threads : int or None, default=None
         Threads of the descriptor's kernels, as scikit-learn understands ``n_jobs``; None leaves it
         to the descriptor's own ``n_jobs``. Results are bit-equal for any number.
+    extrapolation : {"warn", "ignore", "raise"}, default="warn"
+        What to do when features of an atom are beyond the range that they had in training, for
+        potentials that check this range. "warn" names atoms and features the first time, and again
+        only when the grade has doubled since or the structure has other atoms, so that the log of a
+        simulation is not flooded. "raise" ends the calculation.
 
     Attributes
     ----------
@@ -56,9 +63,17 @@ class PotentialCalculator(Calculator):
         If the model is not a Pipeline of the said form.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
+    ExtrapolationWarning
+        In a calculation, with ``extrapolation="raise"``.
     ValueError
-        If the skin is negative; in a calculation, if a structure is empty, has NaN positions or an
+        If the skin is negative, or if with ``extrapolation="raise"`` the potential does not check
+        the range of its features; in a calculation, if a structure is empty, has NaN positions or an
         element that the model was not fitted to, or if two atoms sit on top of each other.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        In a calculation, with ``extrapolation="warn"``.
 
     Notes
     -----
@@ -79,13 +94,14 @@ class PotentialCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
 
-    def __init__(self, model, *, skin=0.5, n_threads=None):
+    def __init__(self, model, *, skin=0.5, n_threads=None, extrapolation="warn"):
         super().__init__()
         if not 0 <= skin < math.inf:
             raise ValueError(f"skin={skin!r}: must be 0 or a positive number of Å")
         descriptor, steps, potential = split_model(model)
         for part in (descriptor, *steps, potential):
             check_is_fitted(part)
+        check_mode(extrapolation, potential)
         # Copies, so that the results stay the same when the model is changed or fitted again.
         self._descriptor = descriptor._frozen()
         self._steps = tuple(step._frozen() for step in steps)
@@ -94,6 +110,7 @@ class PotentialCalculator(Calculator):
         self.model = model
         self.skin = float(skin)
         self.n_threads = n_threads
+        self.extrapolation = extrapolation
         self.n_list_builds = 0
         self.implemented_properties = [
             *type(self).implemented_properties,
@@ -108,12 +125,14 @@ class PotentialCalculator(Calculator):
         self._built = None  # the neighbor list as it was built, and its atoms' species
         self._species = None
         self._forward = None  # what the backward pass of the last calculation needs
+        self._warned_grade = 0.0  # the largest that was warned of, for these atoms
 
     def __getstate__(self):
         return {**self.__dict__, "_forward": None}
 
     def __repr__(self):
-        return f"PotentialCalculator({self.model!r}, skin={self.skin}, n_threads={self.n_threads})"
+        settings = f"skin={self.skin}, n_threads={self.n_threads}, extrapolation={self.extrapolation!r}"
+        return f"PotentialCalculator({self.model!r}, {settings})"
 
     def reset(self):
         """Forget the last calculation."""
@@ -168,10 +187,27 @@ class PotentialCalculator(Calculator):
         if not math.isfinite(energy):
             NeighborPairs.from_atoms(atoms, pairs.cutoff)  # atoms on top of each other say so
             raise ValueError(f"the energy is {energy}: the structure is beyond the model's range")
+        if self.extrapolation != "ignore" and names_features(self._potential):
+            self._watch(atoms, values)
         self.atoms = atoms.copy()
         self.results = {"energy": energy, "free_energy": energy, "energies": energies}
         self._forward = pairs, values, partial(pullback, cotangents), baseline_gradients
         self._add_baseline("energy", "free_energy", "energies")
+
+    def _watch(self, atoms, values):
+        """Warn if features are beyond the training data, unless a warning said nearly as much before."""
+        for step in self._steps:
+            values = step.apply(values, self._species)
+        features = AtomFeatures(values, self._species)
+        grade = float(self._potential.extrapolation_grade(features).max())
+        if grade <= max(FAR, _GROWTH * self._warned_grade):
+            return
+        names = self._descriptor.get_feature_names_out()
+        for step in self._steps:
+            names = step.get_feature_names_out(names)
+        details = describe(self._potential, features, atoms.symbols, names)
+        report(f"the model extrapolates (grade {grade:.3g}): {details}", self.extrapolation)
+        self._warned_grade = grade
 
     def _calculate_forces(self):
         pairs, _, gradient, baseline_gradients = self._forward
@@ -213,6 +249,8 @@ class PotentialCalculator(Calculator):
         if built is not None and _same_atoms(built, atoms):
             if built.covers(atoms.positions, atoms.cell.array, self._descriptor.cutoff_):
                 return built.moved(atoms.positions, atoms.cell.array)
+        else:
+            self._warned_grade = 0.0
         self._built = None
         self._species = self._descriptor.species_index(atoms.numbers)
         self._built = NeighborPairs.from_atoms(atoms, self._descriptor.cutoff_ + self.skin)

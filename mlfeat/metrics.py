@@ -48,7 +48,8 @@ def evaluate(model, structures, targets=None):
     Warns
     -----
     ExtrapolationWarning
-        If structures have atoms unlike all that the model was fitted to; it names them.
+        If structures have atoms unlike all that the model was fitted to; it names them, and the features farthest
+        beyond their range in training if the potential checks these.
     """
     targets = make_targets(structures) if targets is None else targets
     if _is_potential(getattr(model, "best_estimator_", model)):
@@ -178,7 +179,7 @@ def _predict(model, structures, forces):
     if forces and isinstance(model, PotentialMixin):
         return model.predict_targets(structures), True
     if forces and _is_potential(model):
-        return predict_targets(model, structures), True
+        return predict_targets(model, structures, extrapolation="ignore"), True
     targets = empty_targets(len(structures))
     targets["energy"] = model.predict(structures)
     return targets, False

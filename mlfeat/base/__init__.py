@@ -1,8 +1,8 @@
 """The contracts: what a descriptor, a step between, and a potential promise."""
 
 from mlfeat.base._descriptor import Descriptor, FeatureBlock
+from mlfeat.base._extrapolation import ExtrapolationWarning
 from mlfeat.base._model import (
-    ExtrapolationWarning,
     extrapolation_grades,
     predict_targets,
     split_model,

@@ -1,11 +1,10 @@
 """A model: descriptor, steps and potential in a Pipeline."""
 
-import warnings
-
 import numpy as np
 from sklearn.pipeline import Pipeline
 
 from mlfeat.base._descriptor import Descriptor
+from mlfeat.base._extrapolation import FAR, check_mode, describe, names_features, report
 from mlfeat.base._potential import PotentialMixin
 from mlfeat.base._step import FeatureStep
 
@@ -52,7 +51,7 @@ def _check_part(part, kind, place, expected):
         raise TypeError(f"the Pipeline's {place} step must be {expected}, got {type(part).__name__}")
 
 
-def predict_targets(model, structures):
+def predict_targets(model, structures, *, extrapolation="warn"):
     """Predict energies, forces and stresses with a fitted model.
 
     Parameters
@@ -61,13 +60,31 @@ def predict_targets(model, structures):
         Fitted ``make_pipeline(descriptor, *steps, potential)``; a fitted search stands for its best.
     structures : list of ase.Atoms
         Structures.
+    extrapolation : {"warn", "ignore", "raise"}, default="warn"
+        What to do about structures with features beyond the range that they had in training. Potentials that do not
+        check this range (that have no `extrapolating_features`) never warn here; see `extrapolation_grades`.
 
     Returns
     -------
     structured array of shape (n_structures,)
         As from :func:`mlfeat.make_targets`; stresses are NaN where there is no volume.
+
+    Raises
+    ------
+    ExtrapolationWarning
+        With ``extrapolation="raise"``, instead of the warning.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        Names the structures, and the atoms and features farthest beyond the range.
     """
+    check_mode(extrapolation, split_model(model)[2])
     features, potential = _features(model, structures)
+    if extrapolation != "ignore" and names_features(potential):
+        message = _extrapolation_message(features, potential, structures)
+        if message:
+            report(message, extrapolation)
     return potential.predict_targets(features)
 
 
@@ -88,28 +105,39 @@ def extrapolation_grades(model, structures):
         has no `extrapolation_grade`, as models read from LAMMPS' files.
     """
     features, potential = _features(model, structures)
-    if not hasattr(potential, "extrapolation_grade"):
-        return np.full(len(structures), np.nan)
-    return np.array([potential.extrapolation_grade(item).max() for item in features])
+    return _grades(features, potential)
 
 
 def warn_of_extrapolation(model, structures, stacklevel=2):
-    """Warn of structures that the model extrapolates to, by index, name and grade."""
-    grades = extrapolation_grades(model, structures)
-    far = np.flatnonzero(grades > 1)
-    if len(far):
-        listed = "; ".join(f"{k} ({_name(structures[k])}, grade {grades[k]:.3g})" for k in far[:5])
-        rest = f"; and {len(far) - 5} more" if len(far) > 5 else ""
-        warnings.warn(
-            f"the model extrapolates to structure {listed}{rest}: they have atoms unlike all that it was fitted to; "
-            "add such structures to the training data",
-            ExtrapolationWarning,
-            stacklevel=stacklevel + 1,
-        )
+    """Warn of structures that the model extrapolates to, by index, name and grade, and by features if it can say."""
+    features, potential = _features(model, structures)
+    message = _extrapolation_message(features, potential, structures)
+    if message:
+        report(message, "warn", stacklevel)
 
 
-class ExtrapolationWarning(UserWarning):
-    """A structure is unlike those that the model was fitted to."""
+def _grades(features, potential):
+    if not hasattr(potential, "extrapolation_grade"):
+        return np.full(len(features), np.nan)
+    return np.array([potential.extrapolation_grade(item).max() for item in features])
+
+
+def _extrapolation_message(features, potential, structures):
+    """What to say of structures that the model extrapolates to; empty if there are none."""
+    grades = _grades(features, potential)
+    far = np.flatnonzero(grades > FAR)
+    listed = []
+    for k in far[:5]:
+        atoms = structures[k]
+        details = describe(potential, features[k], atoms.symbols, features.feature_names)
+        listed.append(f"{k} ({_name(atoms)}, grade {grades[k]:.3g}{details and ': ' + details})")
+    if not listed:
+        return ""
+    rest = f"; and {len(far) - 5} more" if len(far) > 5 else ""
+    return (
+        f"the model extrapolates to structure {'; '.join(listed)}{rest}: they have atoms unlike all that it was "
+        "fitted to; add such structures to the training data"
+    )
 
 
 def _features(model, structures):

@@ -68,7 +68,7 @@ def run(args):
     data = _reference(args, structures)
     model.set_params(**{f"{model.steps[0][0]}__n_jobs": args.jobs})
     check_species(args.data, structures, split_model(model)[0].species_)
-    predictions = predict_targets(model, structures)
+    predictions = predict_targets(model, structures, extrapolation="ignore")  # told of below
     grades = extrapolation_grades(model, structures)
     _tell_extrapolation(args.data, grades)
     if args.predictions is not None:

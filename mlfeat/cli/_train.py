@@ -60,7 +60,7 @@ def train_model(name, settings, train, test, path, *, cost=False):
         bar.set_description_str(f"{label}: predicting")
         for key, data in (("train", train), ("test", test)):
             if data is not None:
-                predictions = predict_targets(model, data.structures)
+                predictions = predict_targets(model, data.structures, extrapolation="ignore")
                 if not np.isfinite(predictions["energy"]).all():
                     raise ValueError(f"energies that are not finite, predicted for {data.name}")
                 result[key] = data.errors(predictions)
