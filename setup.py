@@ -25,6 +25,7 @@ if IS_X86:
 
 # Reassociation without -ffast-math: that one sets flush-to-zero for the whole process when an old gcc links it.
 FLAGS = [] if sys.platform == "win32" else ["-O2", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"]
+KERNEL_FLAGS = {"acsf": FLAGS and ["-O3"]}  # its short loops of constant length get unrolled; -O2 is better for others
 
 CHECKS = os.environ.get("MLFEAT_BOUNDSCHECK") == "1"
 DIRECTIVES = {
@@ -52,7 +53,7 @@ def extensions():
     once = cythonize(once, compiler_directives=DIRECTIVES)
     plain, simd = once[: len(KERNELS)], once[len(KERNELS) :]
     variants = [
-        extension(f"mlfeat._ext.{isa}.{name}", module.sources[0], flags)
+        extension(f"mlfeat._ext.{isa}.{name}", module.sources[0], [*flags, *KERNEL_FLAGS.get(name, [])])
         for name, module in zip(SIMD_KERNELS, simd, strict=True)
         for isa, flags in ISA_FLAGS.items()
     ]

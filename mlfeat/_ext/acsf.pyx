@@ -19,7 +19,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 
 from mlfeat._ext.neighbors cimport Pairs, longest, pairs_of
-from mlfeat._ext.simd cimport LANES, expneg, inverse_root, larger, sincospi, splat, vec
+from mlfeat._ext.simd cimport LANES, expneg, inverse_root, keep_below, larger, sincospi, splat, vec
 
 lanes = LANES
 
@@ -42,6 +42,8 @@ cdef enum:  # numbers of cutoff functions
 
 cdef enum:
     REAL_POWER = -2
+
+cdef double FAR = 1e50  # Å, where slots are that count nothing
 
 
 cdef struct Part:
@@ -71,18 +73,29 @@ cdef struct Neighbors:
     double* move  # [slot][4] displacement, and its component along r times r
 
 
+cdef struct Triplets:
+    # a list: slots of the two neighbors, r_jk², and what belongs to the first one, which is the same for many in a row
+    int* one
+    int* two
+    double* apart
+    double* square
+    double* inverse
+    double* cut
+    double* slope
+
+
 cdef struct Block:
     # triplets in lanes
-    vec square1[WIDTH]
+    const vec* square1  # pieces of the list
+    const vec* inverse1
+    const vec* cut1
+    const vec* slope1
+    const vec* square3  # r_jk²
     vec square2[WIDTH]
-    vec square3[WIDTH]  # r_jk²
-    vec inverse1[WIDTH]
     vec inverse2[WIDTH]
     vec inverse3[WIDTH]
-    vec cut1[WIDTH]
     vec cut2[WIDTH]
     vec cut3[WIDTH]
-    vec slope1[WIDTH]
     vec slope2[WIDTH]
     vec slope3[WIDTH]
     vec cosine[WIDTH]
@@ -100,9 +113,7 @@ cdef struct Work:
     Py_ssize_t* stop
     Py_ssize_t blank  # a slot that counts nothing
     Py_ssize_t n_slots
-    int* list1  # [triplet] slots of the neighbors
-    int* list2
-    double* list3  # r_jk²
+    Triplets list
     Block* block
     vec* exps  # [e][WIDTH]
     vec* powers  # [p][value, derivative by cos θ][WIDTH]
@@ -236,16 +247,16 @@ cdef class Kernel:
     # ------------------------------------------------------------------ one environment
 
     cdef int allocate(self, Work* work, Py_ssize_t n_neighbors, bint jacobian) noexcept nogil:
-        cdef Py_ssize_t n = padded(n_neighbors) + (self.n_species + 1) * LANES
+        cdef Py_ssize_t n = n_neighbors + 2 * self.n_species * LANES
         cdef Py_ssize_t n_list = n_neighbors + 2 * WIDTH * LANES
-        cdef Py_ssize_t sizes[20]
-        cdef double* places[20]
+        cdef Py_ssize_t sizes[24]
+        cdef double* places[24]
         cdef Py_ssize_t total = 0
         cdef int k
         for k in range(8):
             sizes[k] = n
         sizes[8] = sizes[9] = 4 * n
-        sizes[10] = sizes[11] = sizes[12] = n_list
+        sizes[10] = sizes[11] = sizes[12] = sizes[20] = sizes[21] = sizes[22] = sizes[23] = n_list
         sizes[13] = sizeof(Block) // sizeof(double)
         sizes[14] = self.n_exps * WIDTH * LANES
         sizes[15] = 2 * self.n_powers * WIDTH * LANES
@@ -253,24 +264,26 @@ cdef class Kernel:
         sizes[17] = self.n_functions
         sizes[18] = 4 * n * self.n_functions if jacobian else 0
         sizes[19] = 2 * self.n_functions * WIDTH * LANES if jacobian else 0
-        for k in range(20):
+        for k in range(24):
             sizes[k] = padded(sizes[k])
             total += sizes[k]
         work.memory = malloc((total + 8) * sizeof(double) + 2 * self.n_species * sizeof(Py_ssize_t))
         if work.memory == NULL:
             return -1
         places[0] = <double*> ((<size_t> work.memory + 63) // 64 * 64)
-        for k in range(19):
+        for k in range(23):
             places[k + 1] = places[k] + sizes[k]
         work.n.pair = <Py_ssize_t*> places[0]
         work.n.x, work.n.y, work.n.z = places[1], places[2], places[3]
         work.n.square, work.n.inverse, work.n.cut, work.n.slope = places[4], places[5], places[6], places[7]
         work.n.to, work.n.move = places[8], places[9]
-        work.list1, work.list2, work.list3 = <int*> places[10], <int*> places[11], places[12]
+        work.list.one, work.list.two, work.list.apart = <int*> places[10], <int*> places[11], places[12]
+        work.list.square, work.list.inverse, work.list.cut, work.list.slope = (
+            places[20], places[21], places[22], places[23])
         work.block = <Block*> places[13]
         work.exps, work.powers, work.total = <vec*> places[14], <vec*> places[15], <vec*> places[16]
         work.coefficient, work.jacobian, work.weights = places[17], places[18], <vec*> places[19]
-        work.start = <Py_ssize_t*> (places[19] + sizes[19])
+        work.start = <Py_ssize_t*> (places[23] + sizes[23])
         work.stop = work.start + self.n_species
         return 0
 
@@ -329,7 +342,7 @@ cdef class Kernel:
         return part
 
     cdef void gather(self, Work* work, const Cut* cut, bint slopes, Pairs pairs, Py_ssize_t center) noexcept nogil:
-        cdef Py_ssize_t k = 0, p, s, v
+        cdef Py_ssize_t k = 0, p, s, end
         cdef const double* d
         cdef double r2, limit = cut.cutoff * cut.cutoff
         cdef Neighbors n = work.n
@@ -345,13 +358,13 @@ cdef class Kernel:
                     n.x[k], n.y[k], n.z[k], n.square[k], n.pair[k] = d[0], d[1], d[2], r2, p
                     k += 1
             work.stop[s] = k
-            while k % LANES != 0:
-                self.add_blank(&n, k)
-                k += 1
-        work.blank = k
-        for v in range(LANES):
-            self.add_blank(&n, k + v)
-        work.n_slots = k + LANES
+            end = (k + 2 * LANES - 1) // LANES * LANES  # a vector may begin at the last neighbor
+            for k in range(work.stop[s], end):
+                n.x[k] = n.y[k] = n.z[k] = FAR
+                n.square[k] = 1.0
+                n.pair[k] = -1
+            k = end
+        work.blank, work.n_slots = work.stop[self.n_species - 1], k
         k = 0
         while k < work.n_slots:
             square = load(n.square + k)
@@ -361,18 +374,8 @@ cdef class Kernel:
             put(n.slope + k, slope)
             k += LANES
         for s in range(self.n_species):
-            self.clear_blanks(&n, work.stop[s], (work.stop[s] + LANES - 1) // LANES * LANES)
-        self.clear_blanks(&n, work.blank, work.n_slots)
-
-    cdef inline void add_blank(self, Neighbors* n, Py_ssize_t k) noexcept nogil:
-        n.x[k] = n.y[k] = n.z[k] = 0.0
-        n.square[k] = 1.0
-        n.pair[k] = -1
-
-    cdef inline void clear_blanks(self, Neighbors* n, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-        cdef Py_ssize_t k
-        for k in range(start, stop):
-            n.cut[k] = n.slope[k] = 0.0
+            for k in range(work.stop[s], work.start[s + 1] if s + 1 < self.n_species else work.n_slots):
+                n.cut[k] = n.slope[k] = 0.0
 
     cdef void gather_moves(self, Work* work, const double* moves) noexcept nogil:
         cdef Py_ssize_t k
@@ -467,36 +470,41 @@ cdef class Kernel:
         """All triplets of a part, in blocks."""
         cdef Py_ssize_t j, k, n_list = 0, done
         cdef Neighbors n = work.n
-        cdef double x, y, z, square, limit = cut.cutoff * cut.cutoff
-        cdef bint narrow = part.kind == NARROW
+        cdef Triplets rows = work.list
+        cdef double limit = cut.cutoff * cut.cutoff if part.kind == NARROW else FAR
+        cdef vec x, y, z
+        cdef int lane
         for j in range(work.start[part.first], work.stop[part.first]):
-            x, y, z = n.x[j], n.y[j], n.z[j]
-            for k in range(j + 1 if part.first == part.second else work.start[part.second], work.stop[part.second]):
-                square = (n.x[k] - x) ** 2 + (n.y[k] - y) ** 2 + (n.z[k] - z) ** 2
-                work.list1[n_list] = <int> j
-                work.list2[n_list] = <int> k
-                work.list3[n_list] = square
-                n_list += not narrow or square < limit
+            k = j + 1 if part.first == part.second else work.start[part.second]
+            while k < work.stop[part.second]:
+                x, y, z = load(n.x + k) - n.x[j], load(n.y + k) - n.y[j], load(n.z + k) - n.z[j]
+                for lane in range(LANES):
+                    rows.one[n_list + lane] = <int> j
+                put(rows.square + n_list, splat(n.square[j]))
+                put(rows.inverse + n_list, splat(n.inverse[j]))
+                put(rows.cut + n_list, splat(n.cut[j]))
+                put(rows.slope + n_list, splat(n.slope[j]))
+                n_list += keep_below(x * x + y * y + z * z, limit, <int> k, rows.apart + n_list, rows.two + n_list)
+                k += LANES
             done = 0
             while n_list - done >= WIDTH * LANES:
                 self.block(work, task, part, cut, done, WIDTH * LANES)
                 done += WIDTH * LANES
             if done:
                 n_list -= done
-                memmove(work.list1, work.list1 + done, n_list * sizeof(int))
-                memmove(work.list2, work.list2 + done, n_list * sizeof(int))
-                memmove(work.list3, work.list3 + done, n_list * sizeof(double))
+                shift_list(&rows, done, n_list)
         if n_list:
             for k in range(n_list, WIDTH * LANES):
-                work.list1[k] = work.list2[k] = <int> work.blank
-                work.list3[k] = 1.0
+                rows.one[k] = rows.two[k] = <int> work.blank
+                rows.apart[k] = rows.square[k] = rows.inverse[k] = 1.0
+                rows.cut[k] = rows.slope[k] = 0.0
             self.block(work, task, part, cut, 0, n_list)
 
     cdef void block(self, Work* work, Task task, const Part* part, const Cut* cut, Py_ssize_t first,
                     Py_ssize_t count) noexcept nogil:
         self.fill_block(work, part, cut, task != VALUES, first)
         self.fill_exps(work, part)
-        self.fill_powers(work, part)
+        self.fill_powers(work, part, task != VALUES)
         if task == VALUES:
             self.add_values(work, part)
         elif task == GRADIENT:
@@ -508,22 +516,23 @@ cdef class Kernel:
 
     cdef inline void fill_block(self, Work* work, const Part* part, const Cut* cut, bint slopes,
                                 Py_ssize_t first) noexcept nogil:
-        cdef Py_ssize_t t, j, k
+        cdef Py_ssize_t t, k
         cdef int v
         cdef Block* b = work.block
         cdef Neighbors n = work.n
+        cdef const int* two = work.list.two + first
         cdef vec inverse
+        b.square1, b.inverse1 = <const vec*> (work.list.square + first), <const vec*> (work.list.inverse + first)
+        b.cut1, b.slope1 = <const vec*> (work.list.cut + first), <const vec*> (work.list.slope + first)
+        b.square3 = <const vec*> (work.list.apart + first)
         for t in range(WIDTH * LANES):
-            j, k = work.list1[first + t], work.list2[first + t]
-            (<double*> b.square1)[t] = n.square[j]
+            k = two[t]
             (<double*> b.square2)[t] = n.square[k]
-            (<double*> b.square3)[t] = work.list3[first + t]
-            (<double*> b.inverse1)[t] = n.inverse[j]
             (<double*> b.inverse2)[t] = n.inverse[k]
-            (<double*> b.cut1)[t] = n.cut[j]
             (<double*> b.cut2)[t] = n.cut[k]
-            (<double*> b.slope1)[t] = n.slope[j]
-            (<double*> b.slope2)[t] = n.slope[k]
+        if slopes:
+            for t in range(WIDTH * LANES):
+                (<double*> b.slope2)[t] = n.slope[two[t]]
         for v in range(WIDTH):
             inverse = b.inverse1[v] * b.inverse2[v]
             b.cosine[v] = 0.5 * (b.square1[v] + b.square2[v] - b.square3[v]) * inverse
@@ -566,8 +575,8 @@ cdef class Kernel:
                     x[v] = expneg(-self.exp_numbers[e, 0] * y)
             x += WIDTH
 
-    cdef inline void fill_powers(self, Work* work, const Part* part) noexcept nogil:
-        """Powers of (1 + λ cos θ)/2 and their derivatives with respect to cos θ."""
+    cdef inline void fill_powers(self, Work* work, const Part* part, bint slopes) noexcept nogil:
+        """Powers of (1 + λ cos θ)/2 and, for `slopes`, their derivatives with respect to cos θ."""
         cdef Py_ssize_t p, t
         cdef int v
         cdef Block* b = work.block
@@ -582,7 +591,9 @@ cdef class Kernel:
                 left = work.powers + self.pow_rows[p, 0] * 2 * WIDTH
                 for v in range(WIDTH):
                     x[v] = left[v] * right[v]
-                    x[WIDTH + v] = left[v] * right[WIDTH + v] + left[WIDTH + v] * right[v]
+                if slopes:
+                    for v in range(WIDTH):
+                        x[WIDTH + v] = left[v] * right[WIDTH + v] + left[WIDTH + v] * right[v]
             elif self.pow_rows[p, 0] == REAL_POWER:
                 for t in range(WIDTH * LANES):
                     base = max((<double*> right)[t], 0.0)
@@ -615,13 +626,12 @@ cdef class Kernel:
 
     cdef inline void add_gradient(self, Work* work, const Part* part, Py_ssize_t first,
                                   Py_ssize_t count) noexcept nogil:
-        cdef Py_ssize_t e, f, t, j, k
+        cdef Py_ssize_t e, f
         cdef int v
         cdef const vec* x = work.exps
         cdef const vec* power
         cdef Block* b = work.block
-        cdef Neighbors n = work.n
-        cdef double c, beta
+        cdef double c
         cdef vec s[WIDTH]
         cdef vec s_cosine[WIDTH]
         cdef vec q[WIDTH]  # Σ_e x_e S_e, with S_e = Σ_p c_ep v_p
@@ -629,8 +639,6 @@ cdef class Kernel:
         cdef vec r0[WIDTH]  # Σ_e η_e x_e S_e
         cdef vec r1[WIDTH]  # Σ_e η_e r_s x_e S_e
         cdef vec y, turn, inverse
-        cdef double* one
-        cdef double* two
         for v in range(WIDTH):
             q[v] = q_cosine[v] = r0[v] = r1[v] = splat(0.0)
         for e in range(part.exp, part.exp_stop):
@@ -666,18 +674,38 @@ cdef class Kernel:
                            + b.inverse1[v] * (r1[v] - turn * b.inverse1[v]))
             b.along2[v] = (y + b.slope2[v] * b.cut1[v] * q[v]
                            + b.inverse2[v] * (r1[v] - turn * b.inverse2[v]))
-        for t in range(count):
-            j, k = work.list1[first + t], work.list2[first + t]
-            one, two = n.to + 4 * j, n.to + 4 * k
-            beta = (<double*> b.along3)[t]
-            one[0] -= beta * n.x[k]
-            one[1] -= beta * n.y[k]
-            one[2] -= beta * n.z[k]
-            one[3] += (<double*> b.along1)[t]
-            two[0] -= beta * n.x[j]
-            two[1] -= beta * n.y[j]
-            two[2] -= beta * n.z[j]
-            two[3] += (<double*> b.along2)[t]
+        self.scatter(work, first, count)
+
+    cdef inline void scatter(self, Work* work, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+        """Add a block's gradients to its neighbors; the first of them is the same for many in a row."""
+        cdef Py_ssize_t t = 0, j, k
+        cdef Neighbors n = work.n
+        cdef const double* along1 = <double*> work.block.along1
+        cdef const double* along2 = <double*> work.block.along2
+        cdef const double* along3 = <double*> work.block.along3
+        cdef double x, y, z, along, beta
+        cdef double* to
+        while t < count:
+            j = work.list.one[first + t]
+            x = y = z = along = 0.0
+            while t < count and work.list.one[first + t] == j:
+                k = work.list.two[first + t]
+                beta = along3[t]
+                x -= beta * n.x[k]
+                y -= beta * n.y[k]
+                z -= beta * n.z[k]
+                along += along1[t]
+                to = n.to + 4 * k
+                to[0] -= beta * n.x[j]
+                to[1] -= beta * n.y[j]
+                to[2] -= beta * n.z[j]
+                to[3] += along2[t]
+                t += 1
+            to = n.to + 4 * j
+            to[0] += x
+            to[1] += y
+            to[2] += z
+            to[3] += along
 
     cdef inline void add_forward(self, Work* work, const Part* part, Py_ssize_t first) noexcept nogil:
         """Change of each function where h = r · δr of the triplet's three distances."""
@@ -700,7 +728,7 @@ cdef class Kernel:
         cdef vec w_change[WIDTH]
         cdef vec total
         for t in range(WIDTH * LANES):
-            j, k = work.list1[first + t], work.list2[first + t]
+            j, k = work.list.one[first + t], work.list.two[first + t]
             one, two = n.move + 4 * j, n.move + 4 * k
             (<double*> h1)[t] = one[3]
             (<double*> h2)[t] = two[3]
@@ -752,18 +780,18 @@ cdef class Kernel:
                 w[WIDTH + v] = x[v] * power[WIDTH + v]
             w += 2 * WIDTH
         for t in range(count):
-            j, k = work.list1[first + t], work.list2[first + t]
+            j, k = work.list.one[first + t], work.list.two[first + t]
             r1[0], r1[1], r1[2] = work.n.x[j], work.n.y[j], work.n.z[j]
             r2[0], r2[1], r2[2] = work.n.x[k], work.n.y[k], work.n.z[k]
             factor = (<double*> b.factor)[t]
-            inverse1, inverse2 = (<double*> b.inverse1)[t], (<double*> b.inverse2)[t]
+            inverse1, inverse2 = (<const double*> b.inverse1)[t], (<double*> b.inverse2)[t]
             inverse3 = (<double*> b.inverse3)[t]
             inverse = factor * inverse1 * inverse2
             turn1 = -factor * (<double*> b.cosine)[t] * inverse1 * inverse1
             turn2 = -factor * (<double*> b.cosine)[t] * inverse2 * inverse2
-            slope1 = 2.0 * (<double*> b.slope1)[t] * (<double*> b.cut2)[t] * (<double*> b.cut3)[t]
-            slope2 = 2.0 * (<double*> b.slope2)[t] * (<double*> b.cut1)[t] * (<double*> b.cut3)[t]
-            slope3 = 2.0 * (<double*> b.slope3)[t] * (<double*> b.cut1)[t] * (<double*> b.cut2)[t]
+            slope1 = 2.0 * (<const double*> b.slope1)[t] * (<double*> b.cut2)[t] * (<double*> b.cut3)[t]
+            slope2 = 2.0 * (<double*> b.slope2)[t] * (<const double*> b.cut1)[t] * (<double*> b.cut3)[t]
+            slope3 = 2.0 * (<double*> b.slope3)[t] * (<const double*> b.cut1)[t] * (<double*> b.cut2)[t]
             factor *= 2.0
             weight = <double*> work.weights + t
             f = part.function
@@ -788,6 +816,17 @@ cdef class Kernel:
                 put(to1 + 3 * n, load(to1 + 3 * n) + one)
                 put(to2 + 3 * n, load(to2 + 3 * n) + two)
                 f += LANES
+
+
+cdef inline void shift_list(const Triplets* rows, Py_ssize_t done, Py_ssize_t count) noexcept nogil:
+    """Move the end of a list to its beginning."""
+    memmove(rows.one, rows.one + done, count * sizeof(int))
+    memmove(rows.two, rows.two + done, count * sizeof(int))
+    memmove(rows.apart, rows.apart + done, count * sizeof(double))
+    memmove(rows.square, rows.square + done, count * sizeof(double))
+    memmove(rows.inverse, rows.inverse + done, count * sizeof(double))
+    memmove(rows.cut, rows.cut + done, count * sizeof(double))
+    memmove(rows.slope, rows.slope + done, count * sizeof(double))
 
 
 # --- functions of one distance ----------------------------------------------------------------------------------------

@@ -42,6 +42,29 @@ cdef extern from *:
     static inline vec larger(vec x, vec y) { return x > y ? x : y; }
     static inline vec inverse_root_guess(vec x) { return 1.0 / sqrt(x); }
     #endif
+    /* Write those lanes of x that are below the limit one after the other, and their numbers, counted from first;
+       returns how many. All LANES places at to and at number may be written. */
+    #if defined(__AVX512F__) && defined(__AVX512VL__)
+    #include <immintrin.h>
+    static inline int keep_below(vec x, double limit, int first, double* to, int* number) {
+        __mmask8 below = _mm512_cmp_pd_mask((__m512d) x, _mm512_set1_pd(limit), _CMP_LT_OQ);
+        __m256i numbers = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(first));
+        _mm512_storeu_pd(to, _mm512_maskz_compress_pd(below, (__m512d) x));
+        _mm256_storeu_si256((__m256i*) number, _mm256_maskz_compress_epi32(below, numbers));
+        return __builtin_popcount(below);
+    }
+    #else
+    static inline int keep_below(vec x, double limit, int first, double* to, int* number) {
+        int lane, n = 0;
+        for (lane = 0; lane < LANES; lane++) {
+            double value = ((double*) &x)[lane];
+            to[n] = value;
+            number[n] = first + lane;
+            n += value < limit;
+        }
+        return n;
+    }
+    #endif
     """
     const int LANES
     ctypedef double vec
@@ -49,6 +72,7 @@ cdef extern from *:
     vec scale_or_zero(vec x, vec n, vec y) noexcept nogil
     vec larger(vec x, vec y) noexcept nogil
     vec inverse_root_guess(vec x) noexcept nogil
+    int keep_below(vec x, double limit, int first, double* to, int* number) noexcept nogil
 
 
 cdef inline vec inverse_root(vec x) noexcept nogil:
