@@ -167,7 +167,7 @@ class KalmanFilter:
         if not len(errors):
             return np.zeros(self.n_parameters)
         products, triangle = self._innovation(rows)
-        scaled = linalg.solve_triangular(triangle, errors, lower=True, check_finite=False)
+        scaled = blas.dtrsv(triangle, errors, lower=1)
         change = np.empty(self.n_parameters)
         for part, matrix, product in zip(self.slices, self._matrices, products, strict=True):
             factor = blas.dtrsm(1.0, triangle, product, lower=1, overwrite_b=1)
@@ -220,7 +220,8 @@ class KalmanFilter:
                 products.append(block.product(rows[:, part]))
                 matrix += products[-1] @ rows[:, part].T
         rounding = EPSILON * sum(rows.shape)
-        matrix[np.diag_indices_from(matrix)] += self.schedule.noise + rounding * np.abs(np.diag(matrix))
+        diagonal = np.einsum("ii->i", matrix)  # a view
+        diagonal += self.schedule.noise + rounding * np.abs(diagonal)
         return products, matrix
 
     def _age(self, n_measurements):
@@ -265,7 +266,7 @@ def _with_information(factor, information):
     """Lower triangle of (P⁻¹ + δ)⁻¹ = L (1 + δ LᵀL)⁻¹ Lᵀ of P = L Lᵀ, positive definite by construction."""
     if information:
         inner = information * lapack.dlauum(factor, lower=1)[0]
-        inner[np.diag_indices_from(inner)] += 1
+        np.einsum("ii->i", inner)[:] += 1
         inner = lapack.dpotrf(inner, lower=1, overwrite_a=1)[0]
         factor = blas.dtrsm(1.0, inner, factor, side=1, lower=1, trans_a=1, overwrite_b=1)
     return blas.dsyrk(1.0, factor, lower=1)

@@ -94,7 +94,7 @@ class PackedMatrix:
     def add_diagonal(self, number):
         """P + number · 1."""
         for square in self._squares:
-            square[np.diag_indices_from(square)] += number / self._factor
+            np.einsum("ii->i", square)[:] += number / self._factor
 
     def diagonal(self):
         """Diagonal of P, (n,)."""
