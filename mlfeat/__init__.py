@@ -6,7 +6,7 @@ from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targ
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import ACSF, SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
 from mlfeat.persistence import load, save
-from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential
+from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
 from mlfeat.targets import get_groups, make_targets
 
@@ -23,6 +23,7 @@ __all__ = [
     "FeatureSelector",
     "GaussianApproximationPotential",
     "LinearPotential",
+    "NeuralNetworkPotential",
     "PairDistance",
     "PotentialCalculator",
     "QuadraticExpansion",

@@ -19,6 +19,7 @@ __all__ = ["PotentialCalculator"]
 _ON_REQUEST = {
     "energy_std": "predict_std",
     "energies_std": "energies_std",
+    "forces_std": "forces_std",
     "extrapolation_grade": "extrapolation_grade",
 }
 _GROWTH = 2.0  # of the grade, until extrapolation is warned of again
@@ -80,8 +81,8 @@ class PotentialCalculator(Calculator):
     Properties: ``energy``, ``free_energy`` (the same) and ``energies`` (N,) in eV; ``forces``
     (N, 3) in eV/Å; ``stress`` (6,), Voigt xx yy zz yz xz xy, in eV/Å³, if the cell has three
     vectors. Where the potential offers them, and only when asked for by ``get_property``:
-    ``energy_std`` (eV), the standard deviation of the energy, ``energies_std`` (N,), those of the atoms' energies, and
-    ``extrapolation_grade`` (N,).
+    ``energy_std`` (eV), the standard deviation of the energy, ``energies_std`` (N,), those of the atoms' energies,
+    ``forces_std`` (N, 3), those of the forces, and ``extrapolation_grade`` (N,).
 
     A baseline of the potential is part of energies, forces and stress; ``energies`` and ``stress``
     are there if the baseline has them. Magnetic moments and charges of the structure are ignored.

@@ -44,7 +44,7 @@ _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model
 
 _MODULES = {
     "mlfeat.descriptors": "ACSF Bispectrum DescriptorUnion PairDistance SOAP",
-    "mlfeat.potentials": "GaussianApproximationPotential LinearPotential ZBL",
+    "mlfeat.potentials": "GaussianApproximationPotential LinearPotential NeuralNetworkPotential ZBL",
     "mlfeat.preprocessing": "FeatureScaler FeatureSelector QuadraticExpansion",
     "sklearn.linear_model": (
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars Lasso LassoCV "

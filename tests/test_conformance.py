@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 import mlfeat
 from mlfeat import (
+    ACSF,
     SOAP,
     Bispectrum,
     DescriptorUnion,
@@ -18,6 +19,7 @@ from mlfeat import (
     FeatureSelector,
     GaussianApproximationPotential,
     LinearPotential,
+    NeuralNetworkPotential,
     PairDistance,
     QuadraticExpansion,
     make_descriptor_union,
@@ -157,6 +159,17 @@ MODELS = {
     ),
     "gap-two-zeta": make_pipeline(
         Bispectrum(twojmax=2), FeatureScaler(), GaussianApproximationPotential(60, zeta=(1, 2), sparse_method="fps")
+    ),
+    "network": make_pipeline(
+        ACSF(5.0),
+        FeatureSelector(method="variance"),
+        FeatureScaler("min", "range", by_species=True),
+        NeuralNetworkPotential((6, 5), max_iter=3, random_state=0),
+    ),
+    "network-committee": make_pipeline(
+        Bispectrum(twojmax=2),
+        FeatureScaler(),
+        NeuralNetworkPotential((5,), "softplus", solver="adam", max_iter=3, n_models=3, random_state=0, n_jobs=2),
     ),
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
     "scaled-by-species": make_pipeline(

@@ -3,6 +3,8 @@
 from mlfeat.potentials._energy import LinearEnergy, QuadraticEnergy
 from mlfeat.potentials._gap import GaussianApproximationPotential
 from mlfeat.potentials._linear import LinearPotential
+from mlfeat.potentials._neural_energy import NeuralEnergy
+from mlfeat.potentials._neural_network import NeuralNetworkPotential
 from mlfeat.potentials._sparse_energy import SparseKernelEnergy
 from mlfeat.potentials._zbl import ZBL
 
@@ -11,6 +13,8 @@ __all__ = [
     "GaussianApproximationPotential",
     "LinearEnergy",
     "LinearPotential",
+    "NeuralEnergy",
+    "NeuralNetworkPotential",
     "QuadraticEnergy",
     "SparseKernelEnergy",
 ]

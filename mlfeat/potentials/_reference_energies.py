@@ -15,23 +15,28 @@ def reference_energies(e0, items, targets, species):
         If there is none for some species, or it is not finite.
     """
     if isinstance(e0, Mapping):
-        missing = [symbol for symbol in species if symbol not in e0]
-        if missing:
-            raise ValueError(f"e0 has no energy of {', '.join(missing)}: give one (eV) for every species")
-        for symbol in species:
-            if not (isinstance(e0[symbol], Real) and np.isfinite(e0[symbol])):
-                raise ValueError(f"e0[{symbol!r}]={e0[symbol]!r}: must be a finite number (eV)")
-        return np.array([e0[symbol] for symbol in species], dtype=float)
+        return given_energies("e0", e0, species)
     name = e0 if isinstance(e0, str) else ""
     if name == "isolated":
         return _isolated(items, targets, species)
     if name in ("average", "fit"):
-        return _average(items, targets, len(species))
+        return average_energies(items, targets, len(species))
     raise ValueError(f"e0={e0!r}: must be 'average', 'isolated', 'fit', or energies (eV) by symbol")
 
 
-def _average(items, targets, n_species):
-    """Least squares over energies per atom."""
+def given_energies(name, given, species):
+    """Energies (n_species,), eV, of the parameter `name`, a dict by symbol."""
+    missing = [symbol for symbol in species if symbol not in given]
+    if missing:
+        raise ValueError(f"{name} has no energy of {', '.join(missing)}: give one (eV) for every species")
+    for symbol in species:
+        if not (isinstance(given[symbol], Real) and np.isfinite(given[symbol])):
+            raise ValueError(f"{name}[{symbol!r}]={given[symbol]!r}: must be a finite number (eV)")
+    return np.array([given[symbol] for symbol in species], dtype=float)
+
+
+def average_energies(items, targets, n_species):
+    """Energies (n_species,) of species by least squares over energies per atom."""
     n_atoms = np.array([item.n_atoms for item in items])
     compositions = np.array([np.bincount(item.species, minlength=n_species) for item in items])
     return np.linalg.lstsq(compositions / n_atoms[:, None], targets["energy"] / n_atoms, rcond=1e-10)[0]

@@ -1,0 +1,143 @@
+"""Training of networks by gradients of the loss: L-BFGS and Adam."""
+
+import numpy as np
+from scipy.optimize import minimize
+
+from mlfeat.potentials._structure_pass import StructurePass
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def loss_and_gradient(networks, data, k, scale):
+    """Weighted squared residuals of structure k, and their derivative with respect to the networks' parameters.
+
+    Forces take one vjp; their derivative one jvp along the residuals, and one sweep through the networks: with
+    u_ij = ∂L/∂g_ij, the derivative of L is that of Σ_i ∂E_i/∂x_i · (Σ_j u_ij · ∂x_i/∂r_ij).
+    """
+    item = data.items[k]
+    found = StructurePass(networks, item.values, item.species)
+    w_energy, w_forces, w_stress = data.weights[k]
+    residual = scale * found.energy / item.n_atoms - data.energy(k)
+    loss = w_energy * residual**2
+    energy_factor = 2 * w_energy * residual * scale / item.n_atoms
+    directions = np.zeros(item.values.shape)
+    if w_forces > 0 or w_stress > 0:
+        more, displacements = _gradient_residuals(item, data.targets[k], scale, found.gradients, w_forces, w_stress)
+        loss += more
+        directions = item.jvp(displacements)
+    return loss, found.loss_derivative(energy_factor, directions)
+
+
+def _gradient_residuals(item, target, scale, cotangents, w_forces, w_stress):
+    """Loss of forces and stress, and its derivative with respect to the pair gradients of the output (P, 3)."""
+    pairs = item.pairs
+    gradients = scale * item.vjp(cotangents)
+    loss, displacements = 0.0, np.zeros((pairs.n_pairs, 3))
+    if w_forces > 0:
+        residual = pairs.forces(gradients) - target["forces"]
+        loss += w_forces * np.sum(residual**2)
+        displacements += 2 * w_forces * (residual[pairs.first] - residual[pairs.second])
+    if w_stress > 0:
+        residual = pairs.stress(gradients) - target["stress"]
+        loss += w_stress * np.sum(residual**2)
+        for factor, (x, y) in zip(2 * w_stress / pairs.volume * residual, _VOIGT, strict=True):
+            displacements[:, x] += 0.5 * factor * pairs.vectors[:, y]
+            displacements[:, y] += 0.5 * factor * pairs.vectors[:, x]
+    return loss, scale * displacements
+
+
+class _GradientSolver:
+    """Base: the loss is the sum over structures of squared residuals, divided by their noise, and a penalty.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        One for each species.
+    scale : float
+        Energy (eV) that an output of one stands for.
+    noise : float
+        Standard deviation of the residual of a measurement of weight one.
+    alpha : float
+        Factor of the sum of squared parameters.
+    rng : numpy.random.RandomState
+    """
+
+    def __init__(self, networks, *, scale, noise, alpha, rng):
+        self.networks = list(networks)
+        self.scale, self.noise, self.alpha, self.rng = scale, noise, alpha, rng
+
+    @property
+    def parameters(self):
+        """Parameters of all networks (n_parameters,)."""
+        return np.concatenate([network.parameters for network in self.networks])
+
+    @parameters.setter
+    def parameters(self, values):
+        ends = np.cumsum([network.n_parameters for network in self.networks])[:-1]
+        parts = zip(self.networks, np.split(values, ends), strict=True)
+        self.networks = [network.with_parameters(part) for network, part in parts]
+
+    def loss(self, data, chosen):
+        """Loss of the chosen structures and its gradient; the penalty has their share."""
+        loss, gradient = 0.0, np.zeros(len(self.parameters))
+        for k in chosen:
+            own_loss, own_gradient = loss_and_gradient(self.networks, data, k, self.scale)
+            loss += own_loss
+            gradient += own_gradient
+        parameters, penalty = self.parameters, self.alpha * len(chosen) / len(data)
+        unit = self.noise**2
+        return loss / unit + penalty * parameters @ parameters, gradient / unit + 2 * penalty * parameters
+
+
+class AdamSolver(_GradientSolver):
+    """Epochs of Adam (Kingma, Ba, arXiv:1412.6980), a step for every `batch_size` structures.
+
+    Parameters
+    ----------
+    learning_rate : float
+    batch_size : int
+    """
+
+    def __init__(self, networks, *, learning_rate, batch_size, **loss):
+        super().__init__(networks, **loss)
+        self.learning_rate, self.batch_size = learning_rate, batch_size
+        self._mean = self._square = np.zeros(len(self.parameters))
+        self._steps = 0
+
+    def epoch(self, data):
+        """Pass once over the structures."""
+        order = self.rng.permutation(len(data))
+        for start in range(0, len(order), self.batch_size):
+            gradient = self.loss(data, order[start : start + self.batch_size])[1]
+            self._steps += 1
+            self._mean = 0.9 * self._mean + 0.1 * gradient
+            self._square = 0.999 * self._square + 0.001 * gradient**2
+            mean = self._mean / (1 - 0.9**self._steps)
+            square = self._square / (1 - 0.999**self._steps)
+            self.parameters = self.parameters - self.learning_rate * mean / (np.sqrt(square) + 1e-8)
+
+
+class LbfgsSolver(_GradientSolver):
+    """Epochs of L-BFGS: some iterations on all structures, with scipy's; memory of the curvature is not kept between.
+
+    Parameters
+    ----------
+    n_iterations : int
+        Iterations of an epoch.
+    """
+
+    def __init__(self, networks, *, n_iterations=20, **loss):
+        super().__init__(networks, **loss)
+        self.n_iterations = n_iterations
+
+    def epoch(self, data):
+        """Make some iterations."""
+        everything = range(len(data))
+
+        def function(parameters):
+            self.parameters = parameters
+            return self.loss(data, everything)
+
+        options = {"maxiter": self.n_iterations, "maxcor": 50}
+        found = minimize(function, self.parameters, jac=True, method="L-BFGS-B", options=options)
+        self.parameters = found.x

@@ -1,0 +1,136 @@
+"""Parameters of NeuralNetworkPotential, checked and made definite."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+
+import numpy as np
+
+from mlfeat.potentials._activations import ACTIVATIONS
+from mlfeat.potentials._reference_energies import average_energies, given_energies
+
+SOLVERS = ("kalman", "lbfgs", "adam")
+KALMAN_TYPES = ("fading", "noise")
+MEASUREMENTS = 64  # of an update of the filter: enough for matrix products, few enough for one linearization
+STRUCTURES = 8  # of a step of Adam
+
+_POSITIVE = ("a positive number", lambda v: v > 0)
+_NOT_NEGATIVE = ("zero or a positive number", lambda v: v >= 0)
+_SHARE = ("between 0 and 1", lambda v: 0 <= v <= 1)
+_INSIDE = ("between 0 and 1, exclusively", lambda v: 0 < v < 1)
+_FORGETTING = ("more than 0 and at most 1", lambda v: 0 < v <= 1)
+_NUMBERS = {
+    "energy_fraction": _SHARE,
+    "force_fraction": _SHARE,
+    "stress_fraction": _SHARE,
+    "energy_threshold": _NOT_NEGATIVE,
+    "force_threshold": _NOT_NEGATIVE,
+    "kalman_epsilon": _POSITIVE,
+    "kalman_lambda": _FORGETTING,
+    "kalman_nu": _FORGETTING,
+    "kalman_q0": _NOT_NEGATIVE,
+    "kalman_q_tau": _NOT_NEGATIVE,
+    "kalman_q_min": _NOT_NEGATIVE,
+    "kalman_eta": _POSITIVE,
+    "kalman_eta_tau": _NOT_NEGATIVE,
+    "kalman_eta_max": _POSITIVE,
+    "learning_rate": _POSITIVE,
+    "alpha": _NOT_NEGATIVE,
+    "validation_fraction": _INSIDE,
+    "tol": _NOT_NEGATIVE,
+    "memory_limit": _NOT_NEGATIVE,
+}
+_COUNTS = ("max_iter", "n_iter_no_change", "n_models", "threshold_trials")
+_OPTIONAL_COUNTS = ("block_size",)
+
+
+def check_settings(potential):
+    """Raise ValueError for the first parameter that is wrong."""
+    for name, (expected, valid) in _NUMBERS.items():
+        value = getattr(potential, name)
+        if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value) or not valid(value):
+            raise ValueError(f"{name}={value!r}: must be {expected}")
+    for name in (*_COUNTS, *_OPTIONAL_COUNTS):
+        value = getattr(potential, name)
+        if not (value is None and name in _OPTIONAL_COUNTS) and not _is_count(value):
+            raise ValueError(f"{name}={value!r}: must be a positive integer")
+    if potential.batch_size != "auto" and not _is_count(potential.batch_size):
+        raise ValueError(f"batch_size={potential.batch_size!r}: must be 'auto' or a positive integer")
+    for name, allowed in (("solver", SOLVERS), ("kalman_type", KALMAN_TYPES)):
+        if getattr(potential, name) not in allowed:
+            raise ValueError(f"{name}={getattr(potential, name)!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def _is_count(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+
+
+def batch_size(potential):
+    """Measurements of an update, or structures of a step."""
+    if potential.batch_size == "auto":
+        return MEASUREMENTS if potential.solver == "kalman" else STRUCTURES
+    return int(potential.batch_size)
+
+
+def network_forms(potential, species, n_features):
+    """Sizes (inputs, then nodes of the hidden layers) and activations of the network of each species."""
+    sizes = [(n_features, *_layers(potential.hidden_layer_sizes, symbol)) for symbol in species]
+    activations = [_activations(potential.activation, len(size) - 1) for size in sizes]
+    return tuple(sizes), tuple(activations)
+
+
+def _layers(given, symbol):
+    if isinstance(given, Mapping):
+        if symbol not in given:
+            raise ValueError(f"hidden_layer_sizes has no entry for {symbol}: give one for every species")
+        given = given[symbol]
+    layers = (given,) if isinstance(given, Integral) else given
+    if not isinstance(layers, (Sequence, np.ndarray)) or not all(map(_is_count, layers)):
+        raise ValueError(f"hidden_layer_sizes={given!r}: must be positive integers, one for each hidden layer")
+    return tuple(int(n) for n in layers)
+
+
+def _activations(given, n_layers):
+    names = (given,) * n_layers if isinstance(given, str) else tuple(given)
+    unknown = [name for name in names if name not in ACTIVATIONS]
+    if unknown or (isinstance(given, str) and given not in ACTIVATIONS):
+        raise ValueError(f"activation={given!r}: must be of {', '.join(ACTIVATIONS)}")
+    if len(names) != n_layers:
+        raise ValueError(f"activation={given!r}: must be one name, or one for each of {n_layers} hidden layers")
+    return names
+
+
+def species_energies(intercept, items, targets, species):
+    """Energies (n_species,), eV, that the parameter `intercept` stands for."""
+    if intercept is None:
+        return np.zeros(len(species))
+    if isinstance(intercept, Mapping):
+        return given_energies("intercept", intercept, species)
+    if intercept != "species":
+        raise ValueError(f"intercept={intercept!r}: must be 'species', None, or energies by symbol")
+    return average_energies(items, targets, len(species))
+
+
+def check_inputs(values, names, species, vary):
+    """Raise ValueError unless inputs (one array (N, F) a species) are finite, and there are some of each species.
+
+    With `vary`, features that are the same in all atoms are refused too.
+    """
+    missing = [symbol for symbol, own in zip(species, values, strict=True) if vary and len(own) == 0]
+    if missing:
+        raise ValueError(
+            f"no training structure has {', '.join(missing)}: add some, or leave the element out of the descriptor's "
+            "`species`"
+        )
+    together = np.concatenate(values)
+    if not np.isfinite(together).all():
+        worst = names[np.argmin(np.isfinite(together).all(axis=0))]
+        raise ValueError(f"the feature {worst} is not finite: check the descriptor's parameters")
+    low, high = together.min(axis=0), together.max(axis=0)
+    constant = high - low <= 1e-12 * np.maximum(np.abs(low), np.abs(high))
+    if vary and constant.any():
+        listed = ", ".join(map(str, names[constant][:5]))
+        rest = f" and {constant.sum() - 5} more" if constant.sum() > 5 else ""
+        raise ValueError(
+            f"{constant.sum()} of {len(names)} features are the same in all atoms: {listed}{rest}; they teach nothing. "
+            "Leave them out, as FeatureSelector(method='variance') does, or add structures that differ"
+        )
