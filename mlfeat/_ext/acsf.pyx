@@ -683,7 +683,7 @@ cdef class Kernel:
         cdef const double* along1 = <double*> work.block.along1
         cdef const double* along2 = <double*> work.block.along2
         cdef const double* along3 = <double*> work.block.along3
-        cdef double x, y, z, along, beta
+        cdef double x, y, z, along, beta, to_x, to_y, to_z, to_along
         cdef double* to
         while t < count:
             j = work.list.one[first + t]
@@ -696,10 +696,9 @@ cdef class Kernel:
                 z -= beta * n.z[k]
                 along += along1[t]
                 to = n.to + 4 * k
-                to[0] -= beta * n.x[j]
-                to[1] -= beta * n.y[j]
-                to[2] -= beta * n.z[j]
-                to[3] += along2[t]
+                to_x, to_y, to_z = to[0] - beta * n.x[j], to[1] - beta * n.y[j], to[2] - beta * n.z[j]
+                to_along = to[3] + along2[t]
+                to[0], to[1], to[2], to[3] = to_x, to_y, to_z, to_along
                 t += 1
             to = n.to + 4 * j
             to[0] += x

@@ -179,8 +179,16 @@ class ACSF(CompiledDescriptor):
         M. Gastegger, L. Schwiedrzik, M. Bittermann, F. Berzsenyi, P. Marquetand, J. Chem. Phys. 148, 241709 (2018).
         G. Imbalzano, A. Anelli, D. Giofré, S. Klees, J. Behler, M. Ceriotti, J. Chem. Phys. 148, 241730 (2018).
         """
+        check_number("cutoff", cutoff, lambda v: v > 0, "a positive number, in Å")
         radial, angular = grid_functions(rule, cutoff, n_radial, n_angular, zeta, margin)
         return cls(cutoff, radial, angular, **parameters)
+
+    @property
+    def functions_(self):
+        """The symmetry functions of centers of each species, in the order of their features."""
+        radial = default_radial(self.cutoff_) if self.radial is None else self.radial
+        angular = default_angular(self.cutoff_) if self.angular is None else self.angular
+        return symmetry_functions(self.species_, self.cutoff_, radial, angular, self.wide)
 
     # ---------------------------------------------------------------- parameters
 
@@ -191,9 +199,6 @@ class ACSF(CompiledDescriptor):
             names = ", ".join(map(repr, CUTOFF_FUNCTIONS))
             raise ValueError(f"cutoff_function={self.cutoff_function!r}: must be one of {names}")
         self.cutoff_ = float(self.cutoff)
-        radial = default_radial(self.cutoff_) if self.radial is None else self.radial
-        angular = default_angular(self.cutoff_) if self.angular is None else self.angular
-        self.functions_ = symmetry_functions(self.species_, self.cutoff_, radial, angular, self.wide)
         self.n_features_out_ = max(map(len, self.functions_))
         self._compiled = None
 

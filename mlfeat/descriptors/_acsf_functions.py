@@ -1,5 +1,6 @@
 """Symmetry functions: what a descriptor's parameters ask for, checked and in the order of the features."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from numbers import Real
@@ -25,8 +26,8 @@ class SymmetryFunction(NamedTuple):
         Å⁻².
     r_s : float
         Å.
-    zeta, lambda_ : float
-        Of angular functions; nan for radial ones.
+    zeta, lambda_ : float or None
+        None for radial functions.
     cutoff : float
         Å.
     """
@@ -35,8 +36,8 @@ class SymmetryFunction(NamedTuple):
     neighbors: tuple
     eta: float
     r_s: float
-    zeta: float
-    lambda_: float
+    zeta: float | None
+    lambda_: float | None
     cutoff: float
 
     def name(self, default_cutoff, digits=6):
@@ -137,7 +138,7 @@ def _function(kind, neighbors, given, cutoff):
     if not valid or not all(isinstance(v, Real) and not isinstance(v, bool) and np.isfinite(v) for v in given):
         shown = ", ".join(fields[:least]) + "".join(f"[, {field}" for field in fields[least:])
         raise ValueError(f"{name}: {given!r} must be a tuple of numbers ({shown}{']' * (len(fields) - least)})")
-    numbers = {"r_s": 0.0, "zeta": np.nan, "lambda_": np.nan, "cutoff": cutoff}
+    numbers = {"r_s": 0.0, "zeta": None, "lambda_": None, "cutoff": float(cutoff)}
     numbers |= dict(zip(fields, map(float, given), strict=False))
     function = SymmetryFunction(kind, neighbors, **numbers)
     _check(name, given, function, cutoff)
@@ -159,16 +160,9 @@ def _check(name, given, function, cutoff):
 
 
 def _check_each_once(center, functions):
-    seen = set()
-    for function in map(_comparable, functions):
-        if function in seen:
-            raise ValueError(f"{SymmetryFunction(*function).name(0.0)} of center {center} is there twice; remove one")
-        seen.add(function)
-
-
-def _comparable(function):
-    """The function without nan, which equals nothing."""
-    return function._replace(zeta=0.0, lambda_=0.0) if function.kind == RADIAL else function
+    for function, count in Counter(functions).items():
+        if count > 1:
+            raise ValueError(f"{function.name(None)} of center {center} is there {count} times; keep one")
 
 
 def feature_names(functions, cutoff):

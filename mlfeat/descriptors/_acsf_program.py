@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlfeat.descriptors._acsf_functions import RADIAL
+
 NEW, REAL_POWER = -1, -2
 PAD = 8  # functions of a part are filled up to whole vectors
 LARGEST_MULTIPLE = 4096
@@ -164,7 +166,7 @@ def _multiple(eta, unit):
 def _powers(functions):
     """Rows, and the place of each (ζ, λ) of angular functions among them: whole powers are products of others."""
     rows, place = [], {}
-    for lambda_ in dict.fromkeys(f.lambda_ for f in functions if f.zeta == f.zeta):
+    for lambda_ in dict.fromkeys(f.lambda_ for f in functions if f.kind != RADIAL):
         zetas = sorted({f.zeta for f in functions if f.lambda_ == lambda_})
         steps = {}
         for m, factors in addition_chain({int(z) for z in zetas if z.is_integer()}):
