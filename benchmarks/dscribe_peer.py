@@ -1,4 +1,4 @@
-"""DScribe's SOAP, as a peer to compare and to time against.
+"""DScribe's SOAP and symmetry functions, as peers to compare and to time against.
 
 Needs the package ``dscribe`` of the `peers` extra. One thread.
 """
@@ -56,6 +56,35 @@ class PowerSpectrum:
             DScribe has analytical derivatives of structures without periodicity only.
         """
         return self.soap.derivatives(atoms, method=method, attach=True)
+
+
+class SymmetryFunctions:
+    """Radial and narrow angular symmetry functions of one species in periodic structures, cutoff function cosine.
+
+    Parameters
+    ----------
+    symbol : str
+        The species.
+    cutoff : float
+        Å.
+    radial : list
+        (eta, r_s) of each, Å⁻² and Å.
+    angular : list
+        (eta, zeta, lambda) of each.
+    """
+
+    def __init__(self, symbol, cutoff, radial, angular):
+        from dscribe.descriptors import ACSF
+
+        self.acsf = ACSF(species=[symbol], r_cut=cutoff, g2_params=radial, g4_params=angular, periodic=True)
+
+    def values(self, atoms):
+        """Compute values (N, F), without the sum of the cutoff functions that DScribe has first."""
+        return self.acsf.create(atoms)[:, 1:]
+
+    def jacobian(self, atoms):
+        """Compute derivatives (N, N, 3, F) by center and atom, numerically: DScribe has no others."""
+        return self.acsf.derivatives(atoms, method="numerical", attach=True, return_descriptor=False)[..., 1:]
 
 
 def order(n_max, l_max):

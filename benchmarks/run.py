@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import acsf
 import ase.io
 import dscribe_peer
 import featomic_peer
@@ -257,6 +258,7 @@ PARTS = {
     "fit": ("Fit with energies, forces and stresses, features included", measure_fit),
     "isa": ("Instruction sets", measure_instruction_sets),
     "soap": ("SOAP power spectrum with explicit Jacobian\n\n" + soap.HEADER, soap.measure),
+    "acsf": ("Symmetry functions of the published Mo network\n\n" + acsf.HEADER, acsf.measure),
     "gap": ("GAP: energy, per-atom energies, forces and stress\n\n" + gap.HEADER, gap.measure_speed),
     "gapfit": ("GAP: fit with energies, forces and stresses\n\n" + gap.FIT_HEADER, gap.measure_fit),
 }
