@@ -1,4 +1,4 @@
-"""Unfitted SNAP, qSNAP and GAP models for Ni, Cu, Li, Mo, Si and Ge.
+"""Unfitted SNAP, qSNAP, GAP and neural network models for Ni, Cu, Li, Mo, Si and Ge.
 
 Cutoff and 2J are the published ones. The weight of the neighbors in the bispectrum, the ridge penalty and the weights
 of forces and stresses (that of energies is 1) come from cross-validation on the training structures of Zuo et al.;
@@ -12,19 +12,24 @@ searched. Features are scaled before the fit, so that a penalty means the same f
 GAP has the published cutoff, n_max, l_max, ζ = 4 and number of sparse points. A kernel with ζ = 1 is added: errors in
 cross-validation fall by 3 to 5 %, and it costs nothing in use. Widths of the cutoff function and of the
 Gaussians, the weight of the central atom, and sigmas come from cross-validation likewise: ``benchmarks/search_gap.py``.
+
+Neural networks have the symmetry functions and layers of the published files, or the symmetry functions of the paper;
+how they are trained is chosen with ``benchmarks/search_nnp.py``.
 """
 
 import math
+from itertools import product
 from typing import NamedTuple
 
+from ase.units import Bohr
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from mlfeat.descriptors import SOAP, Bispectrum
-from mlfeat.potentials import GaussianApproximationPotential, LinearPotential
+from mlfeat.descriptors import ACSF, SOAP, Bispectrum
+from mlfeat.potentials import GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
 from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
 
-__all__ = ["gap", "qsnap", "snap"]
+__all__ = ["gap", "nnp", "qsnap", "snap"]
 
 GROUPS = ("AIMD-NVT", "Elastic", "Surface", "Vacancy")
 
@@ -79,6 +84,54 @@ GAP = {
     "Mo": _GapSettings(5.2, 2000, 4.68, 0.5, 1.0, 0.003),
     "Si": _GapSettings(5.4, 1000, 3.78, 0.6, 1.0, 0.003),
     "Ge": _GapSettings(5.4, 2000, 3.78, 0.6, 1.0, 0.003),
+}
+
+
+class _FunctionSet(NamedTuple):
+    """Radial functions with each r_s and η, angular ones with each η, ζ and λ = -1, 1."""
+
+    cutoff: float  # Å
+    r_s: tuple  # Å
+    etas: tuple  # bohr⁻²
+    zetas: tuple
+
+
+ETAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+SHIFTS = (0.0, 1.0, 2.0, 3.0, 4.0)
+ZETAS = (1, 2, 4, 16)
+PAPER = {  # Tables S1-S6
+    "Ni": _FunctionSet(3.9, (0.0,), ETAS[:3], ZETAS),
+    "Cu": _FunctionSet(4.1, (3.0,), ETAS[:3], ZETAS),
+    "Li": _FunctionSet(5.2, SHIFTS, ETAS, ZETAS),
+    "Mo": _FunctionSet(5.2, SHIFTS, ETAS[:3], ZETAS),
+    "Si": _FunctionSet(5.2, (0.0,), ETAS, (1,)),
+    "Ge": _FunctionSet(5.1, SHIFTS, ETAS, (1,)),
+}
+FILES = PAPER | {  # input.nn
+    "Si": _FunctionSet(5.5, (4.0,), ETAS[:3], ZETAS),
+    "Ge": _FunctionSet(5.6, (4.0,), ETAS, (1,)),
+}
+FUNCTIONS = {"published": FILES, "paper": PAPER}
+
+
+class _NetworkSettings(NamedTuple):
+    functions: str
+    hidden_layer_sizes: tuple
+    force_weight: float  # as stress_weight, relative to the energies'
+    stress_weight: float
+    alpha: float
+    kalman_epsilon: float
+    max_iter: int
+    n_models: int
+
+
+NNP = {
+    "Ni": _NetworkSettings("published", (24, 24), 5e-4, 0.0, 0.0, 1.0, 12, 4),
+    "Cu": _NetworkSettings("published", (8, 8), 5e-4, 0.0, 0.0, 1.0, 12, 4),
+    "Li": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
+    "Mo": _NetworkSettings("published", (16, 16), 5e-4, 1.0, 0.0, 1.0, 12, 4),
+    "Si": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
+    "Ge": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
 }
 
 
@@ -186,6 +239,64 @@ def gap(element):
     return make_pipeline(descriptor, potential)
 
 
+def nnp(element, functions=None):
+    r"""Behler-Parrinello networks with the published symmetry functions, layers and activation: a committee.
+
+    The functions are radial ones with all :math:`r_s` and η, narrow angular ones with all η, ζ and λ = -1, 1.
+
+    Parameters
+    ----------
+    element : {"Ni", "Cu", "Li", "Mo", "Si", "Ge"}
+        Element.
+    functions : {"published", "paper"}, default=None
+        Symmetry functions of the published files, or of the paper's tables, which differ for Si and Ge. None: those
+        with the lower errors in cross-validation.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted: `ACSF`, `FeatureScaler`, `NeuralNetworkPotential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no preset for the element, or `functions` is neither of the two.
+
+    References
+    ----------
+    Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020), Tables S1 to S6.
+
+    Examples
+    --------
+    >>> from mlfeat import presets
+    >>> model = presets.nnp("Mo")
+    >>> model[0].cutoff, len(model[0].radial), len(model[0].angular), model[-1].hidden_layer_sizes
+    (5.2, 15, 24, (16, 16))
+    """
+    settings = _settings(NNP, element)._asdict()
+    chosen = settings.pop("functions")
+    functions = chosen if functions is None else functions
+    if functions not in FUNCTIONS:
+        raise ValueError(f"functions={functions!r}: must be one of {', '.join(map(repr, FUNCTIONS))}, or None")
+    cutoff, shifts, etas, zetas = FUNCTIONS[functions][element]
+    # Not the tables' rounded Å⁻²: exponentials of η that are multiples of each other are computed together.
+    etas = [eta / Bohr**2 for eta in etas]
+    radial = list(product(etas, shifts))
+    angular = list(product(etas, zetas, (-1, 1)))
+    potential = NeuralNetworkPotential(
+        activation="tanh", group_weights=_group_weights(element), random_state=0, **settings
+    )
+    return make_pipeline(
+        ACSF(cutoff, radial, angular, species=(element,)), FeatureScaler("mean", "range"), potential
+    )
+
+
+def _group_weights(element):
+    """No weight for stresses that contradict the energies."""
+    unusable = UNUSABLE_STRESS.get(element, ())
+    return {group: (1.0, 1.0, 0.0 if group in unusable else 1.0) for group in GROUPS}
+
+
 def _settings(table, element):
     if element not in table:
         raise ValueError(f"no preset for {element!r}: there are {', '.join(table)}")
@@ -194,12 +305,11 @@ def _settings(table, element):
 
 def _build(table, element, *steps):
     settings = _settings(table, element)
-    unusable = UNUSABLE_STRESS.get(element, ())
     potential = LinearPotential(
         Ridge(settings.alpha),
         force_weight=settings.force_weight,
         stress_weight=settings.stress_weight,
-        group_weights={group: (1.0, 1.0, 0.0 if group in unusable else 1.0) for group in GROUPS},
+        group_weights=_group_weights(element),
         solver="gram",
     )
     descriptor = Bispectrum(settings.cutoff, settings.twojmax, species=(element,), weights=settings.neighbor_weight)
