@@ -1,12 +1,12 @@
-"""Two figures about fitted potentials: predicted against reference values, and error against cost.
+"""Figures about fitted potentials: predicted against reference values, error against cost, and errors during training.
 
-Both draw on a given figure or make one of pyplot's. They choose no backend and never call ``show``.
+All draw on a given figure or make one of pyplot's. They choose no backend and never call ``show``.
 """
 
 import numpy as np
 from ase import units
 
-__all__ = ["pareto_plot", "parity_plot"]
+__all__ = ["learning_curve_plot", "pareto_plot", "parity_plot"]
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -106,6 +106,81 @@ def pareto_plot(results, *, title="", figure=None):
     figure.legend(legend.values(), legend.keys(), **place)
     figure.suptitle(title)
     return figure
+
+
+def learning_curve_plot(potential, *, title="", figure=None):
+    """Draw the errors of a network's training after each epoch, and mark the networks that were kept.
+
+    A panel for each quantity that it was trained on, with one line for each member of a committee, on a logarithmic
+    scale. With early stopping the errors on the structures set aside are drawn too; the mark is then on their lines.
+
+    Parameters
+    ----------
+    potential : NeuralNetworkPotential
+        A fitted one; of a Pipeline, ``model[-1]``.
+    title : str, default=""
+        Title of the figure.
+    figure : matplotlib.figure.Figure or None, default=None
+        Where to draw; None makes a figure with pyplot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, not shown and not saved.
+
+    Raises
+    ------
+    ValueError
+        If the potential has no history: it was read from files of another program, for example.
+    """
+    history = getattr(potential, "history_", None)
+    if not history:
+        raise ValueError("the potential has no history of a training: history_ is missing or empty")
+    panels = [panel for panel in _LEARNING_PANELS if np.isfinite(history[0][panel[0]]).any()]
+    figure = _figure(figure, (4.2 * len(panels), 3.6))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (key, factor, label) in zip(axes, panels, strict=True):
+        for curve in history:
+            _draw_learning(ax, curve, key, factor)
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        _make_logarithmic(ax)
+    handles, labels = axes[0].get_legend_handles_labels()
+    legend = dict(zip(labels, handles, strict=True))
+    axes[0].legend(legend.values(), legend.keys(), frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+_LEARNING_PANELS = (
+    ("energy", 1000, "energy RMSE (meV/atom)"),
+    ("forces", 1, "force RMSE (eV/Å)"),
+    ("stress", 1 / units.GPa, "stress RMSE (GPa)"),
+)
+
+
+def _draw_learning(ax, curve, key, factor):
+    kinds = [kind for kind in (("", "training"), ("validation_", "validation")) if kind[0] + key in curve]
+    epochs = 1 + np.arange(len(curve[key]))
+    for color, (prefix, name) in zip(_COLORS, kinds, strict=False):
+        ax.plot(epochs, factor * curve[prefix + key], color=color, linewidth=1.2, label=name)
+    last = kinds[-1][0]  # what decides
+    kept = np.argmin(curve[last + "loss"])
+    style = {"marker": "o", "linestyle": "", "color": _COLORS[len(kinds) - 1], "label": "kept"}
+    ax.plot(epochs[kept], factor * curve[last + key][kept], **style)
+
+
+def _make_logarithmic(ax):
+    """Logarithmic ordinate with plain numbers, more in a decade where there are few decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 30 * low else (1, 2, 3, 4, 6, 8)))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.grid(**_GRID)
+    ax.set_axisbelow(True)
 
 
 def _figure(figure, size):

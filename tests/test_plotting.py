@@ -1,4 +1,6 @@
-"""The two figures: what they show, and what they refuse."""
+"""The figures: what they show, and what they refuse."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.figure import Figure  # noqa: E402
 
-from mlfeat.plotting import pareto_plot, parity_plot  # noqa: E402
+from mlfeat.plotting import learning_curve_plot, pareto_plot, parity_plot  # noqa: E402
 
 DTYPE = [("energy", "f8"), ("forces", "O"), ("stress", "f8", (6,))]
 N_ATOMS = np.array([2, 3, 4])
@@ -112,10 +114,60 @@ def test_pareto_of_nothing_is_refused(results):
         pareto_plot(results, figure=Figure())
 
 
+def trained(n_members=1, *, validation=False, stress=True):
+    """What a potential keeps of its training."""
+    loss = np.array([4.0, 2.0, 1.0, 3.0])
+    names = ("", "validation_") if validation else ("",)
+    curve = {}
+    for factor, prefix in enumerate(names, start=1):
+        errors = factor * loss
+        curve |= {f"{prefix}{name}": errors for name in ("loss", "energy", "forces")}
+        curve[f"{prefix}stress"] = errors if stress else np.full(4, np.nan)
+    if validation:
+        curve["validation_loss"] = loss[::-1]
+    return SimpleNamespace(history_=[curve] * n_members)
+
+
+def test_learning_curve_has_a_panel_for_each_quantity_with_its_unit():
+    figure = learning_curve_plot(trained(), figure=Figure())
+    assert labels(figure) == [
+        ("epoch", "energy RMSE (meV/atom)"),
+        ("epoch", "force RMSE (eV/Å)"),
+        ("epoch", "stress RMSE (GPa)"),
+    ]
+    assert len(learning_curve_plot(trained(stress=False), figure=Figure()).axes) == 2
+
+
+def test_learning_curve_draws_errors_after_each_epoch_and_marks_the_least_loss():
+    figure = learning_curve_plot(trained(), figure=Figure())
+    curve, kept = (line.get_xydata() for line in figure.axes[0].lines)
+    np.testing.assert_allclose(curve, [[1, 4000], [2, 2000], [3, 1000], [4, 3000]])
+    np.testing.assert_allclose(kept, [[3, 1000]])
+
+
+def test_learning_curve_marks_the_least_validation_loss_if_there_is_one():
+    figure = learning_curve_plot(trained(validation=True), figure=Figure())
+    *curves, kept = (line.get_xydata() for line in figure.axes[1].lines)
+    np.testing.assert_allclose([curve[:, 1] for curve in curves], [[4, 2, 1, 3], [8, 4, 2, 6]])
+    np.testing.assert_allclose(kept, [[2, 4]])
+
+
+def test_learning_curve_has_the_lines_of_all_members_and_one_legend():
+    figure = learning_curve_plot(trained(3, validation=True), figure=Figure())
+    assert len(figure.axes[0].lines) == 3 * 3
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["training", "validation", "kept"]
+
+
+def test_learning_curve_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no history of a training"):
+        learning_curve_plot(SimpleNamespace(history_=[]), figure=Figure())
+
+
 def test_figures_can_be_written_without_a_display(tmp_path):
     pareto_plot(RESULTS, title="Cost", figure=Figure()).savefig(tmp_path / "pareto.png")
     figure = parity_plot(targets(0), targets(1), N_ATOMS, title="SNAP", figure=Figure())
     figure.savefig(tmp_path / "parity.png")
+    learning_curve_plot(trained(), title="NNP", figure=Figure()).savefig(tmp_path / "learning.png")
     assert (tmp_path / "parity.png").read_bytes().startswith(b"\x89PNG")
 
 
