@@ -1,7 +1,7 @@
 """Symmetry functions of bulk molybdenum: each operation, and the explicit Jacobian beside DScribe's.
 
-The set is that of the published Behler-Parrinello network for Mo, 15 radial and 24 narrow angular functions. DScribe has
-numerical derivatives only, and finds the neighbors itself; values are compared before anything is timed.
+The set is that of the published Behler-Parrinello network for Mo, 15 radial and 24 narrow angular functions. DScribe
+has numerical derivatives only, and finds the neighbors itself; the results are compared before they are timed.
 """
 
 import dscribe_peer
@@ -25,7 +25,7 @@ HEADER = (
 
 
 def measure(options):
-    """The operations on a cell for several times their length of seconds, then the comparison on smaller cells."""
+    """The operations on large cells, then the comparison on small ones."""
     report = {"operations": [], "jacobian": []}
     for repeat in (4,) if options.quick else (6, 10):
         report["operations"].append(_measure_operations(repeat, options))
@@ -43,7 +43,8 @@ def _measure_operations(repeat, options):
     descriptor = ACSF(CUTOFF, RADIAL, ANGULAR).fit([atoms])
     pairs = NeighborPairs.from_atoms(atoms, CUTOFF + SKIN)
     rng = np.random.default_rng(0)
-    cotangents, displacements = rng.normal(size=(len(atoms), len(RADIAL + ANGULAR))), rng.normal(size=(pairs.n_pairs, 3))
+    cotangents = rng.normal(size=(len(atoms), descriptor.n_features_out_))
+    displacements = rng.normal(size=(pairs.n_pairs, 3))
     _, pullback = descriptor.values_and_pullback(pairs)
     tasks = {
         "values": lambda: descriptor.values(pairs),

@@ -14,6 +14,8 @@ Everything that has derivatives is a function of q_ij = r_ij²/2, q_ik and q_jk,
 β = ∂E/∂q_jk; what is added to a neighbor is (a + β) r_ij - β r_ik.
 """
 
+import numpy as np
+
 from libc.math cimport M_PI, pow, tanh
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
@@ -119,7 +121,8 @@ cdef struct Work:
     vec* powers  # [p][value, derivative by cos θ][WIDTH]
     vec* total  # [function] sums in lanes
     double* coefficient  # [function] cotangents
-    double* jacobian  # [slot][4][function] as Neighbors.to
+    Py_ssize_t first  # function of the shell
+    double* jacobian  # [slot][4][function of the shell] as Neighbors.to
     vec* weights  # [function] products of a block, in lanes of triplets: [function][2][WIDTH]
 
 
@@ -143,7 +146,7 @@ cdef class Kernel:
     n_features : int
     """
 
-    cdef Py_ssize_t n_species, n_features, n_exps, n_powers, n_functions, width
+    cdef Py_ssize_t n_species, n_features, n_exps, n_powers, n_functions, row
     cdef int cutoff_function
     cdef double inner_cutoff
     cdef const Py_ssize_t[::1] shell_start, part_start
@@ -162,6 +165,8 @@ cdef class Kernel:
         self.n_exps = (program.part[:, 4] - program.part[:, 3]).max()
         self.n_powers = (program.part[:, 6] - program.part[:, 5]).max()
         self.n_functions = len(program.function)
+        first = program.part[program.part_start[:-1], 7]
+        self.row = np.diff(np.append(first, self.n_functions)).max()
 
     def density_shape(self, n_atoms):
         """Nothing is kept from the forward pass."""
@@ -262,8 +267,8 @@ cdef class Kernel:
         sizes[15] = 2 * self.n_powers * WIDTH * LANES
         sizes[16] = self.n_functions * LANES
         sizes[17] = self.n_functions
-        sizes[18] = 4 * n * self.n_functions if jacobian else 0
-        sizes[19] = 2 * self.n_functions * WIDTH * LANES if jacobian else 0
+        sizes[18] = 4 * n * self.row if jacobian else 0
+        sizes[19] = 2 * self.row * WIDTH * LANES if jacobian else 0
         for k in range(24):
             sizes[k] = padded(sizes[k])
             total += sizes[k]
@@ -296,7 +301,7 @@ cdef class Kernel:
         for shell in range(self.shell_start[pairs.species[center]], self.shell_start[pairs.species[center] + 1]):
             cut = self.cut_of(self.shell_cutoff[shell])
             self.gather(work, &cut, task != VALUES, pairs, center)
-            first = self.part[self.part_start[shell], 7]
+            first = work.first = self.part[self.part_start[shell], 7]
             stop = self.part[self.part_start[shell + 1] - 1, 8]
             if task == VALUES or task == FORWARD:
                 memset(work.total + first, 0, (stop - first) * sizeof(vec))
@@ -307,7 +312,7 @@ cdef class Kernel:
                 for f in range(first, stop):
                     work.coefficient[f] = given[self.function[f, 2]] if self.function[f, 2] >= 0 else 0.0
             else:
-                memset(work.jacobian, 0, 4 * work.n_slots * self.n_functions * sizeof(double))
+                memset(work.jacobian, 0, 4 * work.n_slots * self.row * sizeof(double))
             for k in range(self.part_start[shell], self.part_start[shell + 1]):
                 part = self.part_of(k)
                 if part.kind == RADIAL:
@@ -321,7 +326,7 @@ cdef class Kernel:
             elif task == GRADIENT:
                 self.write_gradient(work, out)
             else:
-                self.write_jacobian(work, base, first, stop, out)
+                self.write_jacobian(work, base, stop, out)
 
     cdef inline Cut cut_of(self, double cutoff) noexcept nogil:
         cdef Cut cut
@@ -401,9 +406,8 @@ cdef class Kernel:
                 to[1] += g[1] + g[3] * n.y[k]
                 to[2] += g[2] + g[3] * n.z[k]
 
-    cdef void write_jacobian(self, Work* work, Py_ssize_t base, Py_ssize_t first, Py_ssize_t stop,
-                             double* out) noexcept nogil:
-        cdef Py_ssize_t k, f, x, column, n_row = self.n_functions
+    cdef void write_jacobian(self, Work* work, Py_ssize_t base, Py_ssize_t stop, double* out) noexcept nogil:
+        cdef Py_ssize_t k, f, x, column
         cdef Neighbors n = work.n
         cdef const double* g
         cdef double* to
@@ -412,13 +416,13 @@ cdef class Kernel:
             if n.pair[k] < 0:
                 continue
             r[0], r[1], r[2] = n.x[k], n.y[k], n.z[k]
-            g = work.jacobian + 4 * k * n_row
+            g = work.jacobian + 4 * k * self.row
             to = out + 3 * (n.pair[k] - base) * self.n_features
             for x in range(3):
-                for f in range(first, stop):
-                    column = self.function[f, 2]
+                for f in range(stop - work.first):
+                    column = self.function[work.first + f, 2]
                     if column >= 0:
-                        to[x * self.n_features + column] = g[x * n_row + f] + g[3 * n_row + f] * r[x]
+                        to[x * self.n_features + column] = g[x * self.row + f] + g[3 * self.row + f] * r[x]
 
     # ------------------------------------------------------------------ radial functions
 
@@ -461,7 +465,7 @@ cdef class Kernel:
                         work.total[f] += x
                     else:
                         for lane in range(LANES):
-                            work.jacobian[(4 * (k + lane) + 3) * self.n_functions + f] = (<double*> &x)[lane]
+                            work.jacobian[(4 * (k + lane) + 3) * self.row + f - work.first] = (<double*> &x)[lane]
             k += LANES
 
     # ------------------------------------------------------------------ angular functions
@@ -758,7 +762,7 @@ cdef class Kernel:
     cdef inline void add_jacobian(self, Work* work, const Part* part, Py_ssize_t first,
                                   Py_ssize_t count) noexcept nogil:
         """As `add_gradient` for each function; its lanes are functions, once the triplets' products are formed."""
-        cdef Py_ssize_t f, t, j, k, lane, n = self.n_functions
+        cdef Py_ssize_t f, t, j, k, lane, n = self.row
         cdef int v
         cdef const vec* x
         cdef const vec* power
@@ -808,7 +812,8 @@ cdef class Kernel:
                 both += beta
                 one = both + y * (slope1 - factor * (eta - inverse1 * eta_shift)) + turn1 * dy
                 two = both + y * (slope2 - factor * (eta - inverse2 * eta_shift)) + turn2 * dy
-                to1, to2 = work.jacobian + 4 * j * n + f, work.jacobian + 4 * k * n + f
+                to1 = work.jacobian + 4 * j * n + f - work.first
+                to2 = work.jacobian + 4 * k * n + f - work.first
                 for v in range(3):
                     put(to1 + v * n, load(to1 + v * n) - r2[v] * beta)
                     put(to2 + v * n, load(to2 + v * n) - r1[v] * beta)
@@ -843,6 +848,7 @@ cdef inline void fill_cut(const Cut* cut, vec square, vec inverse, bint slopes, 
         q = (0.25 * M_PI * M_PI / (cut.cutoff * cut.cutoff)) * square
         p = cosine_of_root(q)
         value[0] = p * p
+        slope[0] = splat(0.0)
         if slopes:
             slope[0] = (-0.5 * M_PI * M_PI / (cut.cutoff * cut.cutoff)) * p * sinc_of_root(q)
         return
