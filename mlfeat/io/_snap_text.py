@@ -6,13 +6,12 @@ coefficients; ``.snapparam`` holds keywords and values. The readers here accept 
 been cut, a keyword given twice, text after the last coefficient.
 """
 
-import math
-import re
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from mlfeat.io._text import format_number, read_lines
 
 FLAG_DEFAULTS = {
     "switchflag": True,
@@ -30,12 +29,6 @@ REQUIRED = ("rcutfac", "twojmax")
 # They bear on speed alone, or, diagonalstyle, have one value left since 2019.
 WITHOUT_EFFECT = ("chunksize", "parallelthresh", "diagonalstyle")
 
-# What C's strtod and LAMMPS read alike; Python's float() also takes nan, inf and 1_000.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
-_QUOTES = bytes.maketrans(b"\"'", b"  ")
-_NOT_TEXT = re.compile(rb"[^\t\n\f\r\x20-\xff]|\x7f")
-
 
 class SnapCoefficients(NamedTuple):
     """What a ``.snapcoeff`` file holds."""
@@ -44,36 +37,6 @@ class SnapCoefficients(NamedTuple):
     radii: np.ndarray  # (n_elements,), in units of which rcutfac makes Å
     weights: np.ndarray  # (n_elements,)
     coefficients: np.ndarray  # (n_elements, n_coefficients), eV; the constant first
-
-
-class _Line(NamedTuple):
-    """A line that holds something: its place, its words, and whether it is whole."""
-
-    path: Path
-    number: int
-    words: list
-    ended: bool
-
-    def error(self, message):
-        return ValueError(f"{self.path}, line {self.number}: {message}")
-
-    def real(self, word, what):
-        value = float(word) if _NUMBER.fullmatch(word) else math.nan
-        if not math.isfinite(value):
-            raise self.error(f"{what} should be a finite number, not {word!r}.")
-        return value
-
-    def integer(self, word, what):
-        if not _INTEGER.fullmatch(word):
-            raise self.error(f"{what} should be an integer, not {word!r}.")
-        return int(word)
-
-    def check_ended(self):
-        if not self.ended:
-            raise self.error(
-                f"the file ends within this line, so {self.words[-1]!r} may be a part of a number. "
-                "If the file is complete, end its last line with a newline."
-            )
 
 
 def read_coefficients(path):
@@ -134,8 +97,8 @@ def format_coefficients(content, comments=()):
     n_elements, n_numbers = content.coefficients.shape
     lines = [*(f"# {comment}" for comment in comments), "", f"{n_elements} {n_numbers}"]
     for element, radius, weight, row in zip(*content, strict=True):
-        lines.append(f"{element} {_number(radius)} {_number(weight)}")
-        lines.extend(map(_number, row))
+        lines.append(f"{element} {format_number(radius)} {format_number(weight)}")
+        lines.extend(map(format_number, row))
     return "\n".join(lines) + "\n"
 
 
@@ -149,36 +112,16 @@ def format_parameters(parameters, comments=()):
     lines = [f"# {comment}" for comment in comments] + [""]
     for keyword in PER_ELEMENT:
         if parameters[keyword] is not None:
-            lines.append(" ".join([keyword, *map(_number, parameters[keyword])]))
+            lines.append(" ".join([keyword, *map(format_number, parameters[keyword])]))
     flags = [keyword for keyword in FLAG_DEFAULTS if parameters[keyword] or keyword in OLD_FLAGS]
     lines += [f"{keyword} {int(parameters[keyword])}" for keyword in flags]
-    lines += [f"{keyword} {_number(parameters[keyword])}" for keyword in NUMBER_DEFAULTS]
-    lines += [f"rcutfac {_number(parameters['rcutfac'])}", f"twojmax {parameters['twojmax']}"]
+    lines += [f"{keyword} {format_number(parameters[keyword])}" for keyword in NUMBER_DEFAULTS]
+    lines += [f"rcutfac {format_number(parameters['rcutfac'])}", f"twojmax {parameters['twojmax']}"]
     return "\n".join(lines) + "\n"
 
 
-def _number(value):
-    return repr(float(value))
-
-
 def _lines(path):
-    """Lines that hold more than blanks and comments."""
-    path = Path(path)
-    blob = path.read_bytes()
-    strange = _NOT_TEXT.search(blob)
-    if strange:
-        number = blob.count(b"\n", 0, strange.start()) + 1
-        raise ValueError(f"{path}, line {number}: byte {strange.group()[0]:#04x}: this is not a text file.")
-    # Comments name authors in whatever encoding; all that is read of a file is ASCII.
-    texts = blob.split(b"\n")
-    for number, text in enumerate(texts, start=1):
-        content, comment, _ = text.partition(b"#")
-        words = content.translate(_QUOTES).decode("latin-1").split()
-        if words:
-            line = _Line(path, number, words, bool(comment) or number < len(texts))
-            if not content.isascii():
-                raise line.error("characters other than ASCII outside a comment.")
-            yield line
+    return read_lines(path, blanks="\"'")
 
 
 def _next(path, lines, expected):
