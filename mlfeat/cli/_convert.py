@@ -8,16 +8,18 @@ from mlfeat.cli._models import add_model_options, read_model, write_model
 
 DESCRIPTION = """\
 Convert a fitted model between mlfeat's file, LAMMPS' files for pair_style
-snap, and QUIP's files for Gaussian approximation potentials. The ending of the
-name says the format: .snapcoeff or .snapparam is LAMMPS (both files are read
-or written), .xml is QUIP (with files of sparse points beside it), any other is
-mlfeat.
+snap, QUIP's files for Gaussian approximation potentials, and n2p2's files for
+neural network potentials. The name says the format: .snapcoeff or .snapparam
+at its end is LAMMPS (both files are read or written), .xml is QUIP (with files
+of sparse points beside it), input.nn or a folder is n2p2 (with scaling.data
+and weights.ZZZ.data in the same folder), any other is mlfeat.
 """
 EXAMPLES = """\
   mlfeat convert model.mlfeat Mo.snapcoeff
   mlfeat convert Mo.snapcoeff model.mlfeat
   mlfeat convert MoNbTaW.snapcoeff MoW.snapcoeff --species Mo,W
   mlfeat convert gap.xml model.mlfeat
+  mlfeat convert model.mlfeat Mo/input.nn
 """
 
 
@@ -26,7 +28,7 @@ def add_parser(subparsers):
     parser = options.add_parser(
         subparsers,
         "convert",
-        help="convert a model between mlfeat's file, LAMMPS' and QUIP's",
+        help="convert a model between mlfeat's file, LAMMPS', QUIP's and n2p2's",
         description=DESCRIPTION,
         examples=EXAMPLES,
     )
@@ -39,6 +41,6 @@ def run(args):
     """Do it."""
     model = read_model(args.source, args)
     with bad_input(args.target):  # what the format cannot hold, or a folder that is not there
-        written = write_model(model, args.target)
+        written = write_model(model, args.target, args)
     for path in written:
         print(path)
