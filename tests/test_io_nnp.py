@@ -1,11 +1,14 @@
 """Potentials from and to n2p2's files: n2p2's numbers, and the same numbers after writing and reading."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from _nnp_files import write_files
+from _nnp_files import BOHR, HARTREE, alloy, write_files
 from _toy import LeastSquares, Shells
+from ase import Atoms
 from ase.build import bulk
 from ase.io import read
 from sklearn.exceptions import NotFittedError
@@ -18,7 +21,8 @@ from mlfeat.descriptors import ACSF
 from mlfeat.descriptors._acsf import CUTOFF_FUNCTIONS
 from mlfeat.io import read_nnp, write_nnp
 from mlfeat.io._nnp_networks import deepened, merged, widened, with_columns, with_inputs, with_output
-from mlfeat.io._nnp_settings import in_file_order, read_settings
+from mlfeat.io._nnp_reader import read_settings
+from mlfeat.io._nnp_settings import in_file_order
 from mlfeat.potentials import ZBL, NeuralNetworkPotential
 from mlfeat.potentials._network import Network
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
@@ -26,6 +30,7 @@ from mlfeat.targets import make_targets
 from mlfeat.testing import toy_training_set
 
 ELEMENTS = ("Li", "Mo", "Ni", "Si")
+N2P2 = json.loads((Path(__file__).parent / "data" / "n2p2_two_elements.json").read_text())
 SPECIES = ("Mo", "Ni")  # not in the order of atomic numbers
 
 
@@ -58,6 +63,15 @@ def test_published_potentials_give_the_energies_forces_and_stresses_of_n2p2(shar
         assert_near(target["forces"], atoms.get_forces(), 1e-11)  # of the largest component
         if atoms.pbc.all():
             assert_near(target["stress"], atoms.get_stress(), 1e-11)
+
+
+@pytest.mark.parametrize("expected", N2P2["results"].values(), ids=N2P2["results"])
+def test_potentials_of_two_elements_give_the_energies_and_forces_of_n2p2(tmp_path, expected):
+    model = read_nnp(write_files(tmp_path, expected["settings"], **N2P2["files"]))
+    atoms = Atoms(N2P2["symbols"], BOHR * np.array(N2P2["positions"]))
+    (found,) = predict(model, [atoms])
+    np.testing.assert_allclose(found["energy"], HARTREE * expected["energy"], rtol=1e-12)
+    assert_near(found["forces"], HARTREE / BOHR * np.array(expected["forces"]), 1e-11)
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
@@ -239,6 +253,11 @@ def test_published_potentials_survive_writing_and_reading(shared, tmp_path, elem
     np.testing.assert_array_equal(again[1].min_, model[1].min_)
     np.testing.assert_array_equal(again[1].std_, model[1].std_)
     np.testing.assert_allclose(again[-1].input_max_, model[-1].input_max_, rtol=1e-15)
+
+
+@pytest.mark.parametrize("text", [one["settings"] for one in N2P2["results"].values()], ids=N2P2["results"])
+def test_files_that_were_read_are_written_again(tmp_path, text):
+    check_round_trip(tmp_path / "again", read_nnp(write_files(tmp_path / "x", text)), [alloy()])
 
 
 @pytest.mark.parametrize("scaling", [("min", "range"), ("mean", "range"), ("mean", "std"), ("mean", None)])

@@ -6,10 +6,12 @@ import shutil
 import numpy as np
 import pytest
 from _nnp_files import INPUT, alloy, energy, layers, scaling_text, weights_text, write_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlfeat.base import predict_targets
 from mlfeat.io import read_nnp
-from mlfeat.io._nnp_settings import read_settings
+from mlfeat.io._nnp_reader import read_settings
 from mlfeat.potentials import NeuralNetworkPotential
 
 FLAGS = "scale_symmetry_functions\ncenter_symmetry_functions ! another\n"
@@ -337,6 +339,22 @@ def test_weights_of_other_elements_are_named(tmp_path):
     shutil.move(tmp_path / "x" / "weights.004.data", tmp_path / "x" / "weights.012.data")
     with pytest.raises(FileNotFoundError, match="network of Be; there are: weights.012.data, weights.028.data"):
         read_nnp(tmp_path / "x")
+
+
+@given(st.binary(max_size=100), st.integers(0, len(INPUT)))
+@settings(max_examples=100, deadline=None)
+def test_noise_within_a_file_is_a_clear_error_if_it_is_one(tmp_path_factory, noise, place):
+    path = tmp_path_factory.mktemp("noise") / "input.nn"
+    path.write_bytes(INPUT.encode()[:place] + noise + INPUT.encode()[place:])
+    assert complaint_about(path) in (None, str(path))
+
+
+def complaint_about(path):
+    """What the error of reading a settings file begins with, up to the line's number."""
+    try:
+        read_settings(path)
+    except ValueError as error:
+        return re.split("[,:]", str(error))[0]
 
 
 def test_every_cut_of_a_published_file_is_an_error(shared, tmp_path):

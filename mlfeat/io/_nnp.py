@@ -14,7 +14,8 @@ from mlfeat._archive import write_atomically
 from mlfeat.base import split_model
 from mlfeat.io import _nnp_export as export
 from mlfeat.io._nnp_import import make_descriptor, make_potential, make_scaler, read_network
-from mlfeat.io._nnp_settings import by_atomic_number, format_settings, in_file_order, read_settings
+from mlfeat.io._nnp_reader import read_settings
+from mlfeat.io._nnp_settings import by_atomic_number, format_settings, in_file_order
 from mlfeat.io._nnp_text import format_scaling, format_weights
 
 __all__ = ["read_nnp", "write_nnp"]
@@ -217,7 +218,8 @@ def _write_folder(folder, texts):
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder.parent}; create it first", str(folder))
     if home.exists() and not home.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "this is a file; name another folder", str(folder))
-    staging = home.with_name(f".{home.name}.{uuid.uuid4().hex}.tmp")
+    place = home if home.exists() else home.parent
+    staging = place / f".{home.name}.{uuid.uuid4().hex}.tmp"
     staging.mkdir()
     try:
         for name, text in texts.items():

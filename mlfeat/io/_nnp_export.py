@@ -7,8 +7,9 @@ import numpy as np
 
 from mlfeat.descriptors import ACSF
 from mlfeat.descriptors._acsf import CUTOFF_FUNCTIONS
+from mlfeat.io._nnp_keywords import ACTIVATIONS, SCALINGS
 from mlfeat.io._nnp_networks import deepened, merged, widened, with_columns, with_inputs, with_output
-from mlfeat.io._nnp_settings import ACTIVATIONS, SCALINGS, Settings, in_file_order, most_common
+from mlfeat.io._nnp_settings import Settings, in_file_order, most_common
 from mlfeat.io._text import format_number
 from mlfeat.potentials import NeuralNetworkPotential
 from mlfeat.potentials._network import Network

@@ -115,7 +115,7 @@ def make_potential(settings, networks, scaler, energy):
     potential = NeuralNetworkPotential(
         hidden_layer_sizes=forms.pop() if len(forms) == 1 else nodes,
         activation=names[0] if len(set(names)) == 1 else names,
-        **settings.training,
+        **dict(settings.training),
     )
     potential.layer_sizes_ = tuple(network.sizes for network in networks)
     potential.activations_ = tuple(network.activations for network in networks)
