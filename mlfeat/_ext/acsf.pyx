@@ -472,7 +472,7 @@ cdef class Kernel:
 
     cdef void angular(self, Work* work, Task task, const Part* part, const Cut* cut) noexcept nogil:
         """All triplets of a part, in blocks."""
-        cdef Py_ssize_t j, k, n_list = 0, done
+        cdef Py_ssize_t j, k, n_list = 0, old, done
         cdef Neighbors n = work.n
         cdef Triplets rows = work.list
         cdef double limit = cut.cutoff * cut.cutoff if part.kind == NARROW else FAR
@@ -480,16 +480,19 @@ cdef class Kernel:
         cdef int lane
         for j in range(work.start[part.first], work.stop[part.first]):
             k = j + 1 if part.first == part.second else work.start[part.second]
+            old = n_list
             while k < work.stop[part.second]:
                 x, y, z = load(n.x + k) - n.x[j], load(n.y + k) - n.y[j], load(n.z + k) - n.z[j]
-                for lane in range(LANES):
-                    rows.one[n_list + lane] = <int> j
-                put(rows.square + n_list, splat(n.square[j]))
-                put(rows.inverse + n_list, splat(n.inverse[j]))
-                put(rows.cut + n_list, splat(n.cut[j]))
-                put(rows.slope + n_list, splat(n.slope[j]))
                 n_list += keep_below(x * x + y * y + z * z, limit, <int> k, rows.apart + n_list, rows.two + n_list)
                 k += LANES
+            while old < n_list:
+                for lane in range(LANES):
+                    rows.one[old + lane] = <int> j
+                put(rows.square + old, splat(n.square[j]))
+                put(rows.inverse + old, splat(n.inverse[j]))
+                put(rows.cut + old, splat(n.cut[j]))
+                put(rows.slope + old, splat(n.slope[j]))
+                old += LANES
             done = 0
             while n_list - done >= WIDTH * LANES:
                 self.block(work, task, part, cut, done, WIDTH * LANES)
