@@ -18,7 +18,15 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 import mlfeat
-from mlfeat import SOAP, Bispectrum, GaussianApproximationPotential, LinearPotential
+from mlfeat import (
+    ACSF,
+    SOAP,
+    Bispectrum,
+    FeatureScaler,
+    GaussianApproximationPotential,
+    LinearPotential,
+    NeuralNetworkPotential,
+)
 from mlfeat.cli import _compare, _worker, main
 from mlfeat.cli._guess import guess_cutoff
 from mlfeat.cli._methods import METHODS, Settings
@@ -65,6 +73,17 @@ def gap_model(data):
     return path
 
 
+SMALL_NETWORKS = ["--hidden-layers", "6,6", "--epochs", "3", "--models", "2"]
+
+
+@pytest.fixture(scope="module")
+def nnp_model(data):
+    """File of a small committee of networks fitted to the data."""
+    path = data / "nnp.mlfeat"
+    assert main(["fit", f"{data}/train.xyz", str(path), "--method", "nnp", "--cutoff", "4.0", *SMALL_NETWORKS]) == 0
+    return path
+
+
 def results_of(folder):
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
@@ -78,7 +97,7 @@ def compared(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
     command = ["compare", "--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "mlfeat", *command, "--twojmax", "4", "--trials", "5", "--n-sparse", "30"],
+        [sys.executable, "-m", "mlfeat", *command, *"--twojmax 4 --trials 5 --n-sparse 30".split(), *SMALL_NETWORKS],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
@@ -92,7 +111,7 @@ def test_compare_prints_a_line_for_each_potential(compared):
     titles, units, *lines = [line.split() for line in compared[1].stdout.split("\n\n")[1].splitlines()]
     assert titles[:3] == ["method", "energy", "RMSE"]
     assert units[0] == "meV/atom"
-    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP"]
+    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP", "NNP"]
     assert all(float(number) >= 0 for line in lines for number in line[1:])
 
 
@@ -105,7 +124,7 @@ def test_compare_writes_all_numbers(compared, data):
     assert content["train"]["structures"] == 24
     assert content["test"]["groups"] == {"even": 3, "odd": 3}
     assert content["command"].startswith("mlfeat compare --train")
-    snap, qsnap, gap = content["methods"]
+    snap, qsnap, gap, nnp = content["methods"]
     for result in content["methods"]:
         assert result["status"] == "ok"
         assert 0 < result["memory_before_fit_bytes"] <= result["peak_memory_bytes"] < 2**32
@@ -117,6 +136,8 @@ def test_compare_writes_all_numbers(compared, data):
     assert qsnap["n_parameters"] == 14 + 14 * 15 / 2 + 1
     assert gap["n_parameters"] >= gap["settings"]["gaussianapproximationpotential"]["n_sparse"] == 30
     assert 0 < gap["settings"]["gaussianapproximationpotential"]["force_sigma"] < 0.05  # found, not given
+    assert nnp["settings"]["neuralnetworkpotential"]["hidden_layer_sizes"] == [6, 6]
+    assert nnp["n_parameters"] == 6 * (27 + 1) + 6 * 7 + 7
 
 
 @pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")  # the training set is tiny
@@ -130,7 +151,7 @@ def test_compare_saves_the_models_that_it_tested(compared, data):
 
 
 def test_compare_draws_its_figures(compared):
-    for name in ("parity-snap.png", "parity-qsnap.png", "parity-gap.png", "pareto.png"):
+    for name in ("parity-snap.png", "parity-qsnap.png", "parity-gap.png", "parity-nnp.png", "pareto.png"):
         assert (compared[0] / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -450,6 +471,54 @@ def test_forecast_and_progress_are_shown_on_a_terminal(data, tmp_path, monkeypat
     assert "24/24" in shown
 
 
+@pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")
+def test_progress_of_networks_is_shown_on_a_terminal(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/m", "--method", "nnp", *SMALL_NETWORKS]) == 0
+    shown = sys.stderr.getvalue()
+    assert "training: 100%" in shown
+    assert "6/6" in shown  # three epochs of two networks
+    assert "meV/atom" in shown
+    assert "NNP: done: 100%" in shown
+    assert not load(tmp_path / "m")[-1].verbose
+
+
+# --- neural networks -----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")
+def test_networks_are_those_that_the_user_asks_for(nnp_model, data):
+    potential = load(nnp_model)[-1]
+    assert potential.hidden_layer_sizes == (6, 6)
+    assert len(potential.parameters_) == 2
+    assert potential.n_iter_ == 3
+
+
+def test_predictions_of_a_committee_come_with_error_bars(nnp_model, data, tmp_path):
+    structures, path = ase.io.read(data / "test.xyz", ":"), tmp_path / "predicted.xyz"
+    assert main(["evaluate", str(nnp_model), f"{data}/test.xyz", "--predictions", str(path)]) == 0
+    model = load(nnp_model)
+    expected = model[-1].predict_std(model[:-1].transform(structures))
+    images = ase.io.read(path, ":")
+    np.testing.assert_allclose([image.info["energy_std"] for image in images], expected, rtol=1e-5)
+    assert all(image.info["extrapolation_grade"] > 0 for image in images)
+
+
+def test_benchmark_times_a_network(nnp_model, capfd):
+    assert main(["benchmark", str(nnp_model), "--sizes", "30", "--seconds", "0.01"]) == 0
+    out, err = capfd.readouterr()
+    assert out.splitlines()[2].split()[0] == "32"
+    assert err == ""
+
+
+def test_networks_are_trained_on_energies_alone_where_there_are_no_forces(tmp_path):
+    structures, method = copper(24, 0, ("energy",)), METHODS["nnp"]
+    settings = Settings(cutoff=4.0, epochs=2, models=1, hidden_layers=(4,))
+    model = method.fit(method.build(structures, settings), structures, mlfeat.make_targets(structures), settings)
+    assert model[-1].force_weight == 0
+    assert np.isfinite(model.predict(structures)).all()
+
+
 # --- usage and bad input -------------------------------------------------------------------------
 
 
@@ -499,6 +568,15 @@ BAD = {
         ["compare", "--methods", "snap,qsnap", "--force-sigma", "1"],
         "--force-sigma is an option of gap, not of snap and qsnap",
     ),
+    "foreign option of networks": (
+        ["compare", "--methods", "snap,gap", "--epochs", "3"],
+        "--epochs is an option of nnp, not of snap and gap",
+    ),
+    "option of several": (
+        ["fit", "{data}/train.xyz", "m", "--method", "gap", "--energy-weight", "1"],
+        "--energy-weight is an option of snap, qsnap and nnp, not of gap",
+    ),
+    "layers": (["fit", "{data}/train.xyz", "m", "--method=nnp", "--hidden-layers=8,0"], "'0' is not a positive int"),
     "sigmas": (
         ["fit", "{data}/train.xyz", "m", "--method=gap", *(f"--{kind}-sigma=inf" for kind in KINDS)],
         "all sigmas are infinite",
@@ -507,7 +585,7 @@ BAD = {
     "n_sparse": (["fit", "{data}/train.xyz", "m", "--method=gap", "--n-sparse=0"], "'0' is not a positive integer"),
     "test species": (["fit", "{data}/train.xyz", "m", "--test", "Al.xyz"], "structure 0 has Al, but"),
     "jobs": (["fit", "{data}/train.xyz", "m", "--jobs", "0"], "'0' is not a positive integer"),
-    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap"),
+    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap, nnp"),
     "no method": (["compare", "--methods", ","], "no method is named"),
     "test alone": (["compare", "--test", "{data}/test.xyz"], "--test needs --train"),
     "element": (["compare", "--element", "Fe"], "choose one of the fcc metals Al, Ni, Cu"),
@@ -623,8 +701,15 @@ def published(monkeypatch):
         potential = GaussianApproximationPotential(40, force_sigma=0.02, stress_sigma=np.inf)
         return make_pipeline(SOAP(4.2, cutoff_transition_width=1.4), potential)
 
-    fake = SimpleNamespace(snap=snap, gap=gap, GROUPS=("even", "odd"))
-    for module in ("_guess", "_gap"):
+    def nnp(element):
+        if element != "Cu":
+            raise ValueError(f"no settings for {element}")
+        functions = [(0.1, 0.0), (1.0, 2.0)], [(0.1, 1, 1)]
+        potential = NeuralNetworkPotential((5, 5), force_weight=1e-3, max_iter=3, group_weights={"even": 2.0})
+        return make_pipeline(ACSF(4.2, *functions, species=("Cu",)), FeatureScaler("mean", "range"), potential)
+
+    fake = SimpleNamespace(snap=snap, gap=gap, nnp=nnp, GROUPS=("even", "odd"))
+    for module in ("_guess", "_gap", "_nnp"):
         monkeypatch.setattr(f"mlfeat.cli.{module}.presets", fake)
 
 
@@ -713,6 +798,72 @@ def test_energies_count_more_than_the_likelihood_says_where_there_are_forces(pro
     model = method.fit(method.build(structures, settings), structures, targets, settings)
     assert model[-1].energy_sigma_ == pytest.approx(share * plain.energy_sigma_, rel=1e-6)
     assert model[-1].force_sigma_ == pytest.approx(plain.force_sigma_, rel=1e-6)
+
+
+def test_published_training_is_for_the_published_data(published):
+    structures, build = copper(24, 0), METHODS["nnp"].build
+    known = build(structures, Settings())
+    assert (known[0].cutoff, known[-1].hidden_layer_sizes, known[-1].max_iter) == (4.2, (5, 5), 3)
+    assert known[-1].group_weights == {"even": 2.0}
+    assert not known[-1].early_stopping
+    other = build(structures, Settings(cutoff=4.0))
+    assert (other[0].cutoff, other[-1].hidden_layer_sizes) == (4.0, (5, 5))
+    assert (other[-1].early_stopping, other[-1].group_weights) == (True, None)
+    for atoms in structures:
+        atoms.info["group"] = "other"
+    other = build(structures, Settings())
+    assert (other[0].cutoff, other[-1].early_stopping, other[-1].group_weights) == (4.2, True, None)
+    other = build(structures, Settings(presets=False))
+    assert len(other[0].angular["Cu", "Cu", "Cu"]) > 1
+    assert other[-1].hidden_layer_sizes == (8, 8)  # of the smallest networks, for little data
+
+
+def test_weights_of_the_user_are_those_of_networks_too(published):
+    model = METHODS["nnp"].build(copper(24, 0), Settings(weights={"stress_weight": 3.0}))
+    potential = model[-1]
+    assert (potential.energy_weight, potential.force_weight, potential.stress_weight) == (1.0, 5e-4, 3.0)
+    assert potential.group_weights is None
+
+
+def test_few_structures_are_all_trained_on():
+    structures, method = copper(6, 0), METHODS["nnp"]
+    settings = Settings(presets=False, cutoff=4.0, epochs=1, models=1)
+    model = method.fit(method.build(structures, settings), structures, mlfeat.make_targets(structures), settings)
+    assert not model[-1].early_stopping
+
+
+def test_networks_grow_with_the_data(monkeypatch):
+    build, structures = METHODS["nnp"].build, copper(24, 0)
+    nodes = []
+    for size in (1000, 6000, 20000, 10**6):
+        monkeypatch.setattr("mlfeat.cli._nnp._count_measurements", lambda structures, size=size: size)
+        potential = build(structures, Settings(presets=False, cutoff=4.0))[-1]
+        nodes.append(potential.hidden_layer_sizes[0])
+        assert potential.force_fraction == min(1, 20000 / size)  # an epoch of much data is a part of it
+    assert nodes[0] == 8
+    assert nodes == sorted(nodes)
+    assert nodes[-1] == 24
+
+
+def test_symmetry_functions_that_do_not_vary_are_left_out():
+    dimers = [ase.Atoms("CuAl", [(0, 0, 0), (0, 0, distance)]) for distance in np.linspace(2.2, 3.2, 8)]
+    for atoms in dimers:
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+    descriptor = METHODS["nnp"].build(dimers, Settings(cutoff=4.0))[0]
+    assert set(descriptor.radial) == {("Al", "Cu"), ("Cu", "Al")}
+    assert descriptor.angular == {}
+
+
+def test_each_element_has_symmetry_functions_that_tell_the_others():
+    rng = np.random.default_rng(0)
+    alloys = []
+    for _ in range(16):
+        atoms = bulk("NiAl", "cesiumchloride", a=2.9) * 2
+        atoms.rattle(0.2, rng=rng)
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+        alloys.append(atoms)
+    descriptor = METHODS["nnp"].build(alloys, Settings(cutoff=4.0))[0].fit(alloys)
+    assert [len(functions) for functions in descriptor.functions_] == [64, 64]
 
 
 def test_several_species_are_compressed():

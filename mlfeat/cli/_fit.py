@@ -20,6 +20,7 @@ EXAMPLES = """\
   mlfeat fit train.xyz model.mlfeat --method qsnap --cutoff 4.8 --test test.xyz
   mlfeat fit vasprun.xml@::5 model.mlfeat --energy-weight 100
   mlfeat fit train.xyz model.mlfeat --method gap --n-sparse 500
+  mlfeat fit train.xyz model.mlfeat --method nnp --hidden-layers 20,20
 """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mlfeat.cli import _gap, _snap
+from mlfeat.cli import _gap, _nnp, _snap
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Settings:
     trials: int | None = None
     n_sparse: int | None = None
     sigmas: dict = field(default_factory=dict)  # energy_sigma, force_sigma, stress_sigma
+    epochs: int | None = None
+    hidden_layers: tuple | None = None
+    models: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,4 +46,5 @@ METHODS = {
         "qSNAP", "linear in the components and their products", _snap.qsnap, _snap.fit_linear, _snap.OPTIONS
     ),
     "gap": Method("GAP", "Gaussian process of SOAP power spectra", _gap.gap, _gap.fit_gap, _gap.OPTIONS),
+    "nnp": Method("NNP", "neural networks of symmetry functions", _nnp.nnp, _nnp.fit_nnp, _nnp.OPTIONS),
 }

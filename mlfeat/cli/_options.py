@@ -44,22 +44,32 @@ def add_fit_options(parser):
     group.add_argument("--cutoff", type=positive, metavar="R", help="cutoff radius in Å")
     group.add_argument("--no-presets", action="store_true", help="do not use published settings")
     add_jobs_option(group)
+    _add_weight_options(parser)
     _add_linear_options(parser)
     _add_gap_options(parser)
+    _add_nnp_options(parser)
+
+
+def _add_weight_options(parser):
+    group = parser.add_argument_group(
+        "weights of snap, qsnap and nnp",
+        "Without them: for snap and qsnap, weights of groups and kinds that cross-validation\n"
+        "on the training set likes best; for nnp 1, 5e-4 and 1; unless there are some for the\n"
+        "groups of the data (those of the published data).",
+    )
+    for kind, unit in zip(_KINDS, ("(eV/atom)²", "(eV/Å)²", "(eV/Å³)²"), strict=True):
+        group.add_argument(
+            f"--{kind}-weight", type=non_negative, metavar="W", help=f"weight of {kind} errors, per {unit}"
+        )
 
 
 def _add_linear_options(parser):
     group = parser.add_argument_group(
         "settings of snap and qsnap",
-        "Without them: weights of groups and kinds, and a penalty, that cross-validation\n"
-        "on the training set likes best, unless they are published for its groups.",
+        "Without them: a penalty that cross-validation on the training set likes best.",
     )
     group.add_argument("--twojmax", type=int, metavar="2J", help="order of the bispectrum, 0 to 14")
     group.add_argument("--alpha", type=non_negative, metavar="A", help="ridge penalty")
-    for kind, unit in zip(_KINDS, ("(eV/atom)²", "(eV/Å)²", "(eV/Å³)²"), strict=True):
-        group.add_argument(
-            f"--{kind}-weight", type=non_negative, metavar="W", help=f"weight of {kind} errors, per {unit}"
-        )
     group.add_argument(
         "--trials",
         type=count,
@@ -92,6 +102,20 @@ def _add_gap_options(parser):
         )
 
 
+def _add_nnp_options(parser):
+    group = parser.add_argument_group(
+        "settings of nnp",
+        "Without them: as published for the element, with as many epochs as do best for the\n"
+        "published data. For other data training ends when a tenth of the structures, set\n"
+        "aside, is not predicted better any more.",
+    )
+    group.add_argument(
+        "--hidden-layers", type=layers, metavar="LIST", help="nodes of each hidden layer, as in 16,16 (or by the data)"
+    )
+    group.add_argument("--epochs", type=positive_int, metavar="N", help="most passes over the data")
+    group.add_argument("--models", type=positive_int, metavar="N", help="networks of the committee (default: 4)")
+
+
 def add_jobs_option(parser):
     """The number of threads."""
     parser.add_argument(
@@ -109,7 +133,7 @@ def settings_of(args, methods):
         owners = [key for key, method in METHODS.items() if name in method.options]
         if getattr(args, name) is not None and not set(owners) & set(methods):
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} is an option of {' and '.join(owners)}, not of {' and '.join(methods)}")
+            raise UsageError(f"--{option} is an option of {_listed(owners)}, not of {_listed(methods)}")
     weights, sigmas = _by_kind(args, "weight"), _by_kind(args, "sigma")
     if len(weights) == len(_KINDS) and not any(weights.values()):
         raise UsageError("all weights are zero; give one of energies, forces and stresses a positive one")
@@ -125,7 +149,15 @@ def settings_of(args, methods):
         trials=args.trials,
         n_sparse=args.n_sparse,
         sigmas=sigmas,
+        epochs=args.epochs,
+        hidden_layers=args.hidden_layers,
+        models=args.models,
     )
+
+
+def _listed(names):
+    """Names as in "snap, qsnap and gap"."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
 def _by_kind(args, what):
@@ -176,3 +208,8 @@ def positive_int(text):
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def layers(text):
+    """Argument that is a list of positive integers."""
+    return tuple(positive_int(part.strip()) for part in text.split(","))

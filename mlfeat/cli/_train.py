@@ -53,6 +53,7 @@ def train_model(name, settings, train, test, path, *, cost=False):
         start = time.perf_counter()
         model = METHODS[name].fit(model, train.structures, train.targets, settings)
         result["fit_seconds"] = time.perf_counter() - start
+        bar.update(bar.total - bar.n)
         result["peak_memory_bytes"] = memory()
         save(model, path)
         result["n_parameters"] = int(split_model(model)[2].n_parameters_)
