@@ -45,7 +45,7 @@ predicted = predict_targets(model, test)
 parity_plot(make_targets(test), predicted, [len(atoms) for atoms in test])
 
 # %%
-# What does an epoch cost? The filter has one row and one column for each weight, and each measurement changes all of it:
+# What does an epoch cost? The filter has a row and a column for each weight, and each measurement changes all of it:
 # the fewer measurements, the cheaper. Solvers that follow the gradient of the loss have cheaper steps, and need many
 # more of them. Each of these has about two seconds, with a third of the structures:
 import time
