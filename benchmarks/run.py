@@ -20,7 +20,9 @@ import ase.io
 import dscribe_peer
 import featomic_peer
 import gap
+import kalman
 import lammps_peer
+import nnp
 import numpy as np
 import operations
 import quippy_peer
@@ -260,6 +262,9 @@ PARTS = {
     "soap": ("SOAP power spectrum with explicit Jacobian\n\n" + soap.HEADER, soap.measure),
     "acsf": ("Symmetry functions of the published Mo network\n\n" + acsf.HEADER, acsf.measure),
     "gap": ("GAP: energy, per-atom energies, forces and stress\n\n" + gap.HEADER, gap.measure_speed),
+    "nnp": ("Network of Mo: energy, per-atom energies, forces and stress\n\n" + nnp.HEADER, nnp.measure_speed),
+    "nnpfit": ("Network of Mo: training by Kalman filter\n\n" + nnp.FIT_HEADER, nnp.measure_fit),
+    "kalman": ("Kalman filter: an update\n\n" + kalman.HEADER, kalman.measure),
     "gapfit": ("GAP: fit with energies, forces and stresses\n\n" + gap.FIT_HEADER, gap.measure_fit),
 }
 
