@@ -6,9 +6,6 @@ DATA is a folder with a folder of each element and ``train.xyz`` in it. Test str
 of the settings that are named is tried, the others being the preset's, with a committee of each fold's networks. Root
 mean square errors are those of structures that were left out, by folds in which each group has its share: of single
 networks, over all of a committee, and of the committee. Stresses that the preset gives no weight do not count.
-
-Networks of more epochs go on from those of fewer: of each stretch the networks with the least loss on their training
-structures count.
 """
 
 import argparse
@@ -57,12 +54,10 @@ def cross_validate(model, epochs, folds, structures, targets):
     features = model[0].fit_transform(structures)
     found = {n: {"single": [], "committee": []} for n in epochs}
     for train, left_out in folds.split(structures, get_groups(structures)):
-        scaler = clone(model[1]).fit(features[train])
-        inputs, rest = scaler.transform(features[train]), scaler.transform(features[left_out])
-        potential, done = clone(model[-1]).set_params(warm_start=True), 0
+        steps = clone(model[1:-1]).fit(features[train])
+        inputs, rest = steps.transform(features[train]), steps.transform(features[left_out])
         for n in epochs:
-            potential.set_params(max_iter=n - done).fit(inputs, targets[train])
-            done = n
+            potential = clone(model[-1]).set_params(max_iter=n).fit(inputs, targets[train])
             found[n]["single"] += [residuals(member, rest, targets[left_out]) for member in members(potential)]
             found[n]["committee"].append(residuals(potential, rest, targets[left_out]))
     return found
@@ -97,7 +92,8 @@ def parse_arguments():
     parser.add_argument("--epochs", nargs="+", type=int, metavar="N")
     settings = parser.add_argument_group("parameters of the potential, any number of values each")
     settings.add_argument("--hidden-layer-sizes", nargs="+", type=layers, metavar="N,N")
-    for name in ("force-weight", "stress-weight", "alpha", "kalman-epsilon", "kalman-lambda", "kalman-nu"):
+    weights, filters = ("force-weight", "stress-weight", "alpha"), ("kalman-epsilon", "kalman-lambda", "kalman-nu")
+    for name in (*weights, "force-fraction", *filters):
         settings.add_argument(f"--{name}", nargs="+", type=float, metavar="X")
     settings.add_argument("--activation", nargs="+", metavar="NAME")
     settings.add_argument("--batch-size", nargs="+", type=int, metavar="N")

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 
 from mlfeat.descriptors import ACSF, SOAP, Bispectrum
 from mlfeat.potentials import GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
-from mlfeat.preprocessing import FeatureScaler, QuadraticExpansion
+from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
 
 __all__ = ["gap", "nnp", "qsnap", "snap"]
 
@@ -119,19 +119,20 @@ class _NetworkSettings(NamedTuple):
     hidden_layer_sizes: tuple
     force_weight: float  # as stress_weight, relative to the energies'
     stress_weight: float
+    force_fraction: float
     alpha: float
-    kalman_epsilon: float
     max_iter: int
     n_models: int
 
 
+MIN_STD = 1e-4  # functions that hardly vary are left out: scaled, they would be zero but for a few atoms
 NNP = {
-    "Ni": _NetworkSettings("published", (24, 24), 5e-4, 0.0, 0.0, 1.0, 12, 4),
-    "Cu": _NetworkSettings("published", (8, 8), 5e-4, 0.0, 0.0, 1.0, 12, 4),
-    "Li": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
-    "Mo": _NetworkSettings("published", (16, 16), 5e-4, 1.0, 0.0, 1.0, 12, 4),
-    "Si": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
-    "Ge": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.0, 1.0, 12, 4),
+    "Ni": _NetworkSettings("published", (24, 24), 5e-4, 0.0, 0.3, 0.3, 12, 4),
+    "Cu": _NetworkSettings("published", (8, 8), 5e-4, 0.0, 0.3, 0.3, 12, 4),
+    "Li": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.3, 0.3, 12, 4),
+    "Mo": _NetworkSettings("published", (16, 16), 5e-4, 1.0, 1.0, 0.3, 12, 4),
+    "Si": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.3, 0.3, 12, 4),
+    "Ge": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.3, 0.3, 12, 4),
 }
 
 
@@ -255,7 +256,7 @@ def nnp(element, functions=None):
     Returns
     -------
     Pipeline
-        Unfitted: `ACSF`, `FeatureScaler`, `NeuralNetworkPotential`.
+        Unfitted: `ACSF`, `FeatureSelector`, `FeatureScaler`, `NeuralNetworkPotential`.
 
     Raises
     ------
@@ -287,7 +288,10 @@ def nnp(element, functions=None):
         activation="tanh", group_weights=_group_weights(element), random_state=0, **settings
     )
     return make_pipeline(
-        ACSF(cutoff, radial, angular, species=(element,)), FeatureScaler("mean", "range"), potential
+        ACSF(cutoff, radial, angular, species=(element,)),
+        FeatureSelector(method="variance", min_std=MIN_STD),
+        FeatureScaler("mean", "range"),
+        potential,
     )
 
 

@@ -9,7 +9,16 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from mlfeat import Bispectrum, FeatureScaler, FeatureSelector, NeuralNetworkPotential, make_targets, predict_targets
+from mlfeat import (
+    Bispectrum,
+    FeatureScaler,
+    FeatureSelector,
+    NeuralNetworkPotential,
+    load,
+    make_targets,
+    predict_targets,
+    save,
+)
 from mlfeat.features import AtomFeatures
 from mlfeat.potentials import _kalman_solver
 from mlfeat.potentials._measurements import Measurements
@@ -34,6 +43,9 @@ def targets(train):
 
 def potential(**parameters):
     return NeuralNetworkPotential(**{"hidden_layer_sizes": (5, 4), "max_iter": 3, "random_state": 0, **parameters})
+
+
+FORGETTING = {"kalman_lambda": 0.98, "kalman_nu": 0.999}  # "auto" depends on max_iter
 
 
 def shown_by(network_potential, features):
@@ -110,7 +122,9 @@ def test_result_does_not_depend_on_resources(features, targets, parameters):
 
 
 def test_early_stopping_keeps_the_best(features, targets):
-    fitted = potential(early_stopping=True, validation_fraction=0.3, max_iter=40, n_iter_no_change=3, tol=0.05)
+    stopping = {"early_stopping": True, "validation_fraction": 0.5, "n_iter_no_change": 2, "tol": 0.0}
+    features, targets = features[:8], targets[:8]  # so few that they are soon learnt by heart
+    fitted = potential(max_iter=40, **stopping, **FORGETTING)
     fitted.fit(features, targets)
     losses = fitted.history_[0]["validation_loss"]
     assert fitted.n_iter_ == len(losses) < 40
@@ -120,10 +134,25 @@ def test_early_stopping_keeps_the_best(features, targets):
 
 
 def test_warm_start_goes_on(features, targets):
-    once = potential(max_iter=4).fit(features, targets)
-    twice = potential(max_iter=2, warm_start=True).fit(features, targets).fit(features, targets)
+    once = potential(max_iter=4, **FORGETTING).fit(features, targets)
+    twice = potential(max_iter=2, warm_start=True, **FORGETTING).fit(features, targets).fit(features, targets)
     assert twice.n_iter_ == 4
     np.testing.assert_array_equal(twice.parameters_, once.parameters_)
+
+
+def test_warm_start_of_a_loaded_potential(train, targets, tmp_path):
+    model = make_pipeline(Bispectrum(3.6, 2), FeatureScaler(), potential(max_iter=6, warm_start=True))
+    model.fit(train, targets)
+    loaded = load(save(model, tmp_path / "model.mlfeat")).set_params(neuralnetworkpotential__max_iter=1)
+    before = loaded[-1].energy_model()
+    loaded.fit(train, targets)
+    assert loaded[-1].n_iter_ == 7
+    assert loaded[-1].scale_ == before.scale
+    fresh = clone(model).set_params(neuralnetworkpotential__max_iter=1).fit(train, targets)
+    assert loaded[-1].history_[0]["loss"][0] < 0.5 * fresh[-1].history_[0]["loss"][0]
+    loaded.set_params(neuralnetworkpotential__hidden_layer_sizes=(7,))
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        loaded.fit(train, targets)
 
 
 def test_partial_fit_is_an_epoch(features, targets):
@@ -149,12 +178,13 @@ def test_interruption_keeps_the_best(features, targets, monkeypatch):
         epoch(self, data)
 
     monkeypatch.setattr(_kalman_solver.KalmanSolver, "epoch", interrupted)
-    fitted = potential(max_iter=10)
+    fitted = potential(max_iter=10, **FORGETTING)
     with pytest.warns(UserWarning, match="interrupted"):
         fitted.fit(features, targets)
     monkeypatch.undo()
     assert fitted.n_iter_ == 2
-    np.testing.assert_array_equal(fitted.parameters_, potential(max_iter=2).fit(features, targets).parameters_)
+    expected = potential(max_iter=2, **FORGETTING).fit(features, targets)
+    np.testing.assert_array_equal(fitted.parameters_, expected.parameters_)
 
 
 def test_interruption_before_the_first_epoch_is_passed_on(features, targets, monkeypatch):
@@ -239,6 +269,17 @@ def test_thresholds_choose_large_errors(features, targets):
     chosen = recorded(features, targets, epochs=3, fractions=(0.0, 0.1, 0.0), thresholds=(0.0, 1.0, 0.0), trials=8)[0]
     sizes = [np.mean(np.abs(np.concatenate([e for _, e in updates]))) for updates in (plain, chosen)]
     assert sizes[1] > 1.3 * sizes[0]
+
+
+def test_small_energies_are_left_out(features, targets):
+    only = {"fractions": (1.0, 0.0, 0.0), "epochs": 2}
+    everything = np.abs(np.concatenate([e for _, e in recorded(features, targets, **only)[0]]))
+    chosen = recorded(features, targets, thresholds=(1.0, 0.0, 0.0), **only)[0]
+    found = np.abs(np.concatenate([e for _, e in chosen]))
+    n = len(features)
+    large = np.sort(everything[:n][everything[:n] >= np.sqrt(np.mean(everything[:n] ** 2))])
+    np.testing.assert_allclose(np.sort(found[:n]), np.sort(everything[:n]), rtol=1e-12)  # nothing is known yet
+    np.testing.assert_allclose(np.sort(found[n:]), large, rtol=1e-12)
 
 
 def test_prior_measures_weights_as_zero(features, targets):

@@ -189,3 +189,15 @@ def test_models_with_a_choice_run_and_are_saved(tmp_path):
     again.indices_ = again.indices_[::-1]
     with pytest.raises(ValueError, match="indices_"):
         save(again, tmp_path / "wrong")
+
+
+@pytest.mark.parametrize("method", ["cur", "variance"])
+def test_what_hardly_varies_is_left_out(values, method):
+    spread = values.std(axis=0)
+    limit = np.median(spread)
+    chosen = FeatureSelector(method=method, tol=1e-6, min_std=limit).fit(values).indices_
+    np.testing.assert_array_equal(chosen, np.flatnonzero(spread > limit))
+    with pytest.raises(ValueError, match="min_std"):
+        FeatureSelector(method=method, min_std=2 * spread.max()).fit(values)
+    with pytest.raises(ValueError, match="min_std=-1"):
+        FeatureSelector(method=method, min_std=-1).fit(values)

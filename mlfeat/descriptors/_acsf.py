@@ -46,12 +46,13 @@ class ACSF(CompiledDescriptor):
     cutoff : float, default=6.0
         Cutoff radius r_c of functions that name none, and the largest, Å.
     radial : list or dict, default=None
-        Radial functions, (eta, r_s) or (eta, r_s, cutoff) of each, in Å⁻² and Å, for the neighbors of every species; or
-        a dict of such lists by species, ``{(center, neighbor): [...]}``, pairs that are not in it having none.
+        Radial functions, ``(eta, r_s)`` or ``(eta, r_s, cutoff)`` of each, in Å⁻² and Å, for the neighbors of every
+        species; or a dict of such lists by species, ``{(center, neighbor): [...]}``, pairs that are not in it having
+        none.
         None: 15 functions, η = 1, 4, 16 in units of 1/cutoff², r_s = 0, 0.2, ... 0.8 cutoff.
     angular : list or dict, default=None
-        Narrow angular functions, (eta, zeta, lambda_) of each, that may be followed by r_s (else 0) and the cutoff; or
-        a dict ``{(center, neighbor, neighbor): [...]}``, the two neighbors in any order. None: 24 functions,
+        Narrow angular functions, ``(eta, zeta, lambda_)`` of each, that may be followed by r_s (else 0) and the cutoff;
+        or a dict ``{(center, neighbor, neighbor): [...]}``, the two neighbors in any order. None: 24 functions,
         η = 1, 4, 16 in units of 1/cutoff², ζ = 1, 2, 4, 16, λ = -1, 1.
     wide : list or dict, default=()
         Wide angular functions, as `angular`.

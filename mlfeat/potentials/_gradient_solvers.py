@@ -94,8 +94,14 @@ class AdamSolver(_GradientSolver):
 
     Parameters
     ----------
+    networks : sequence of Network
+        As for the base.
     learning_rate : float
+        Size of a step.
     batch_size : int
+        Structures of a step.
+    **loss
+        As for the base.
     """
 
     def __init__(self, networks, *, learning_rate, batch_size, **loss):
@@ -122,8 +128,12 @@ class LbfgsSolver(_GradientSolver):
 
     Parameters
     ----------
+    networks : sequence of Network
+        As for the base.
     n_iterations : int
         Iterations of an epoch.
+    **loss
+        As for the base.
     """
 
     def __init__(self, networks, *, n_iterations=20, **loss):

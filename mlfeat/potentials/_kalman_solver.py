@@ -25,7 +25,8 @@ class KalmanSolver:
         Measurements of an update.
     fractions, thresholds : sequences of three floats
         For energies, forces and stresses: share that is drawn in an epoch; measurements whose error is below the
-        threshold, in units of the root mean square error of their kind, are drawn anew, `trials` times at most.
+        threshold, in units of the root mean square error of their kind in the last epoch, are drawn anew, `trials`
+        times at most. Energies below it are left out.
     trials : int
     alpha : float
         Penalty α Σ w² of the parameters, against squared errors divided by their noise: in each update some parameters,
@@ -96,11 +97,17 @@ class KalmanSolver:
         drawn = []
         for kind, numbers in kinds.items():
             count = self._count(len(numbers) * self.fractions[kind]) if data.weight(k, kind) > 0 else 0
-            if count and self.thresholds[kind] > 0:
+            if count and kind == "energy" and self._is_small_energy(data, k):
+                continue
+            if 0 < count < len(numbers) and self.thresholds[kind] > 0:
                 drawn.append(self._draw_large(data, k, kind, numbers, count))
             elif count:
                 drawn.append(self.rng.permutation(numbers)[:count])
         return self.rng.permutation(np.concatenate(drawn)) if drawn else np.empty(0, dtype=np.intp)
+
+    def _is_small_energy(self, data, k):
+        limit = self.thresholds["energy"] * self._rms["energy"]
+        return limit > 0 and abs(self._errors(data, k, [-1])[0]) < limit
 
     def _count(self, expected):
         whole = int(expected)

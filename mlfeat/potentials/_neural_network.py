@@ -82,22 +82,26 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         Share of the energies, and of the components of forces and stresses, that an epoch of the Kalman filter takes,
         drawn at random.
     energy_threshold, force_threshold : float, default=0.0
-        A measurement whose error is below the threshold, in units of the root mean square error of the last epoch, is
-        replaced by another one, `threshold_trials` times at most; then the one with the largest error is taken. That
-        of forces holds for stresses too.
+        Energies per atom whose error is below the threshold, in units of the root mean square error of the last epoch,
+        are left out. Components of forces and stresses below theirs are replaced by others, `threshold_trials` times at
+        most; then the one with the largest error is taken. So `force_threshold` has an effect only with a
+        `force_fraction` or `stress_fraction` below one.
     threshold_trials : int, default=3
         See there.
     kalman_type : {"fading", "noise"}, default="fading"
         How the filter forgets what it learnt with former weights: by fading memory (λ, ν), or by noise of the
         weights and of the measurements that becomes less (q, η).
-    kalman_epsilon : float, default=1.0
+    kalman_epsilon : float, default=10.0
         ε of the covariance P = 1/ε of the weights at first.
-    kalman_lambda, kalman_nu : float, default=0.98, 0.9987
-        λ of the first update, by which the covariance is divided after it, and ν: λ ← ν λ + 1 − ν.
-    kalman_q0, kalman_q_tau, kalman_q_min : float, default=0.01, 2.302, 1e-6
-        Noise of the weights, q = max(q0 exp(−q_tau t), q_min) after t epochs.
-    kalman_eta, kalman_eta_tau, kalman_eta_max : float, default=0.01, 2.302, 1.0
-        Noise of the measurements 1/η, η = min(eta exp(eta_tau t), eta_max).
+    kalman_lambda, kalman_nu : float or "auto", default="auto"
+        λ of the first update, by which the covariance is divided after it, and ν: λ ← ν λ + 1 − ν. The filter remembers
+        about 1/(1 − λ) updates; "auto" makes these 3.5 measurements for each weight at first, and one epoch after
+        `max_iter` epochs of the data that training began with, whether in one call or in several.
+    kalman_q0, kalman_q_tau, kalman_q_min : float, default=1e-4, 4.6, 1e-11
+        Noise of the weights, q = max(q0 exp(−q_tau t), q_min) after t epochs, in units where measurements of weight
+        one have the noise u² (see above).
+    kalman_eta, kalman_eta_tau, kalman_eta_max : float, default=0.1, 2.302, 1.0
+        Noise of the measurements 1/η, η = min(eta exp(eta_tau t), eta_max), in the same units.
     block_size : int, default=None
         Most weights that share a covariance: the filter is then block-diagonal, layer by layer, at O(n · block_size) a
         measurement, for large networks. None: one covariance of all.
@@ -124,7 +128,8 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
     baseline : ASE calculator, default=None
         Subtracted before training and added to all predictions, e.g. `ZBL`.
     warm_start : bool, default=False
-        `fit` goes on from the last networks and the state of their solver.
+        `fit` goes on from the last networks and the state of their solver. Networks that were loaded have no such
+        state: their training begins anew from these weights.
     random_state : int, RandomState instance or None, default=None
         Of first weights, order and choice of measurements. With an int the same call gives the same networks.
     n_jobs : int, default=None
@@ -217,13 +222,13 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         force_threshold=0.0,
         threshold_trials=3,
         kalman_type="fading",
-        kalman_epsilon=1.0,
-        kalman_lambda=0.98,
-        kalman_nu=0.9987,
-        kalman_q0=0.01,
-        kalman_q_tau=2.302,
-        kalman_q_min=1e-6,
-        kalman_eta=0.01,
+        kalman_epsilon=10.0,
+        kalman_lambda="auto",
+        kalman_nu="auto",
+        kalman_q0=1e-4,
+        kalman_q_tau=4.6,
+        kalman_q_min=1e-11,
+        kalman_eta=0.1,
         kalman_eta_tau=2.302,
         kalman_eta_max=1.0,
         block_size=None,
@@ -310,7 +315,7 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             If a parameter is wrong; if a target is not finite or has the wrong shape (the message has the structure's
             index); if a feature does not vary, a species has no atoms, or there are no forces but a weight for them.
         """
-        data = self._start(X, y, sample_weight, again=self.warm_start and hasattr(self, "_solvers"))
+        data = self._start(X, y, sample_weight, again=self.warm_start and hasattr(self, "parameters_"))
         trainings = [self._training(k, data, self.early_stopping) for k in range(self.n_models)]
         patience = self.n_iter_no_change if self.early_stopping else np.inf
         return self._train(trainings, self.max_iter, patience)
@@ -334,7 +339,7 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         self
             The fitted potential.
         """
-        data = self._start(X, y, sample_weight, again=hasattr(self, "_solvers"))
+        data = self._start(X, y, sample_weight, again=hasattr(self, "parameters_"))
         return self._train([self._training(k, data, False) for k in range(self.n_models)], 1, np.inf)
 
     def _start(self, X, y, sample_weight, again):
@@ -353,6 +358,11 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
                 f"the training began with {self.n_features_in_} features of {self.species_}, "
                 f"not {n_features} of {species}: use one fitted descriptor"
             )
+        if again and forms != (self.layer_sizes_, self.activations_):
+            raise ValueError(
+                f"the training began with layers {self.layer_sizes_} and activations {self.activations_}, not {forms}: "
+                "set hidden_layer_sizes and activation as they were, or warm_start=False"
+            )
         targets = residual_targets(X, y, self.baseline)
         structure_weights = _structure_weights(X, targets, weights, sample_weight)
         warn_of_unknown_groups(self.group_weights, {item.group for item in X}, stacklevel=4)
@@ -362,23 +372,24 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             self.species_, self.n_features_in_ = species, n_features
             self.layer_sizes_, self.activations_ = forms
             self.intercept_ = species_energies(self.intercept, X, targets, species)
-            self.input_min_ = np.full((len(species), n_features), np.inf)
-            self.input_max_ = np.full((len(species), n_features), -np.inf)
+            self.input_min_, self.input_max_ = np.inf, -np.inf
             self.n_iter_ = 0
-            self.__dict__.pop("_solvers", None)
-        for s, own in enumerate(values):
-            self.input_min_[s] = np.minimum(self.input_min_[s], own.min(axis=0, initial=np.inf))
-            self.input_max_[s] = np.maximum(self.input_max_[s], own.max(axis=0, initial=-np.inf))
+            for name in ("_solvers", "_noise", "parameters_"):
+                self.__dict__.pop(name, None)
+        low, high = [np.stack([f(own) for own in values]) for f in (_least, _largest)]
+        self.input_min_, self.input_max_ = np.minimum(self.input_min_, low), np.maximum(self.input_max_, high)
         targets["energy"] -= [self.intercept_[item.species].sum() for item in X]
+        scale, noise = _sizes(targets, structure_weights, np.array([item.n_atoms for item in X]))
         if not again:
-            n_atoms = np.array([item.n_atoms for item in X])
-            self.scale_, self._noise = _sizes(targets, structure_weights, n_atoms)
+            self.scale_ = scale
+        if not hasattr(self, "_noise"):
+            self._noise = noise
         return Measurements(X.items, targets, structure_weights, self.memory_limit)
 
     def _training(self, k, data, split):
         """Training of member k, on a part of the data if the rest serves for early stopping."""
         if not hasattr(self, "_solvers"):
-            self._solvers = self._make_solvers()
+            self._solvers = self._make_solvers(data)
         validation = None
         if split:
             chosen = np.arange(len(data))
@@ -388,14 +399,15 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             data, validation = data[np.sort(train)], data[np.sort(rest)]
         return Training(self._solvers[k], data, validation, self.scale_)
 
-    def _make_solvers(self):
+    def _make_solvers(self, data):
         rng = check_random_state(self.random_state)
         forms = list(zip(self.layer_sizes_, self.activations_, strict=True))
+        known = self.networks_ if hasattr(self, "parameters_") else ()  # those of a potential that was loaded
         solvers = []
-        for _ in range(self.n_models):
+        for k in range(self.n_models):
             own = np.random.RandomState(rng.randint(2**31))
-            networks = [Network.random(*form, own) for form in forms]
-            solvers.append(make_solver(self, networks, self.scale_, self._noise, own))
+            networks = known[k] if k < len(known) else [Network.random(*form, own) for form in forms]
+            solvers.append(make_solver(self, networks, self.scale_, self._noise, own, data.count()))
         return solvers
 
     def _train(self, trainings, max_iter, patience):
@@ -620,6 +632,14 @@ def _structure_weights(items, targets, weights, sample_weight):
     if not found.any():
         raise ValueError("nothing to train on: all weights are zero")
     return found
+
+
+def _least(values):
+    return values.min(axis=0, initial=np.inf)
+
+
+def _largest(values):
+    return values.max(axis=0, initial=-np.inf)
 
 
 def _sizes(targets, weights, n_atoms):

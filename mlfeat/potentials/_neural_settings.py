@@ -17,7 +17,6 @@ _POSITIVE = ("a positive number", lambda v: v > 0)
 _NOT_NEGATIVE = ("zero or a positive number", lambda v: v >= 0)
 _SHARE = ("between 0 and 1", lambda v: 0 <= v <= 1)
 _INSIDE = ("between 0 and 1, exclusively", lambda v: 0 < v < 1)
-_FORGETTING = ("more than 0 and at most 1", lambda v: 0 < v <= 1)
 _NUMBERS = {
     "energy_fraction": _SHARE,
     "force_fraction": _SHARE,
@@ -25,8 +24,6 @@ _NUMBERS = {
     "energy_threshold": _NOT_NEGATIVE,
     "force_threshold": _NOT_NEGATIVE,
     "kalman_epsilon": _POSITIVE,
-    "kalman_lambda": _FORGETTING,
-    "kalman_nu": _FORGETTING,
     "kalman_q0": _NOT_NEGATIVE,
     "kalman_q_tau": _NOT_NEGATIVE,
     "kalman_q_min": _NOT_NEGATIVE,
@@ -49,6 +46,10 @@ def check_settings(potential):
         value = getattr(potential, name)
         if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value) or not valid(value):
             raise ValueError(f"{name}={value!r}: must be {expected}")
+    for name in ("kalman_lambda", "kalman_nu"):
+        value = getattr(potential, name)
+        if value != "auto" and not (isinstance(value, Real) and 0 < value <= 1):
+            raise ValueError(f"{name}={value!r}: must be 'auto', or more than 0 and at most 1")
     for name in (*_COUNTS, *_OPTIONAL_COUNTS):
         value = getattr(potential, name)
         if not (value is None and name in _OPTIONAL_COUNTS) and not _is_count(value):

@@ -40,7 +40,9 @@ class FeatureSelector(FeatureStep):
     Only :math:`X^T X` (features × features) is kept, so that a fit takes one pass over the atoms and little memory;
     each choice then takes one eigenvector. Equal scores go to the first feature, so that the choice is always the same.
 
-    ``method="variance"`` drops what does not vary: such features say nothing, and stand in the way of a scaler.
+    ``method="variance"`` drops what does not vary: such features say nothing, and stand in the way of a scaler. With
+    `min_std` it drops what hardly varies too. A symmetry function that is zero but for the closest of neighbors is such
+    a feature: once it is scaled, a few atoms have values far from all others, and closer ones far beyond.
 
     The descriptor computes all of its features nevertheless. To save their time, construct it anew with those of its
     functions that `get_feature_names_out` names.
@@ -54,6 +56,8 @@ class FeatureSelector(FeatureStep):
         How to choose.
     tol : float, default=0.01
         Without `n_features`, choose until ε is no larger than this; from 1e-6 on.
+    min_std : float, default=0.0
+        Features whose standard deviation is not larger are not chosen, in units of the features.
 
     Attributes
     ----------
@@ -94,18 +98,22 @@ class FeatureSelector(FeatureStep):
 
     _state = ("indices_", "order_", "errors_", "n_features_in_")
 
-    def __init__(self, n_features=None, *, method="cur", tol=0.01):
+    def __init__(self, n_features=None, *, method="cur", tol=0.01, min_std=0.0):
         self.n_features = n_features
         self.method = method
         self.tol = tol
+        self.min_std = min_std
 
     def _fit(self, values, species):
         self._check_parameters()
         if len(values) == 0:
             raise ValueError("there are no atoms among the structures that FeatureSelector is fitted to")
         varied = np.flatnonzero(~is_constant(values.min(axis=0), values.max(axis=0)))
+        if self.min_std > 0:
+            varied = varied[values[:, varied].std(axis=0) > self.min_std]
         if len(varied) == 0:
-            raise ValueError("no feature varies" + " (there is only one sample)" * (len(values) == 1))
+            enough = f" by more than min_std={self.min_std!r}" * bool(self.min_std > 0)
+            raise ValueError(f"no feature varies{enough}" + " (there is only one sample)" * (len(values) == 1))
         self.order_ = self.errors_ = None
         self.indices_ = varied
         if self.method == "cur":
@@ -126,6 +134,8 @@ class FeatureSelector(FeatureStep):
             raise ValueError(f"method={self.method!r}: must be one of {METHODS}")
         if not isinstance(self.tol, Real) or not LEAST_ERROR <= self.tol < 1:
             raise ValueError(f"tol={self.tol!r}: must be at least {LEAST_ERROR} and less than 1")
+        if not isinstance(self.min_std, Real) or not 0 <= self.min_std < np.inf:
+            raise ValueError(f"min_std={self.min_std!r}: must be zero or a positive number")
         if self.n_features is not None and self.method != "cur":
             raise ValueError(f"n_features={self.n_features!r}: method={self.method!r} takes no number of features")
 
