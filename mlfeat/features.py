@@ -222,6 +222,23 @@ class StructureFeatures:
         """
         return project_rows(self.pairs, self.species, projections, self.n_features, self.jacobian)
 
+    def merged_derivatives(self):
+        """Derive the features of each atom with respect to positions and strain, images of one atom summed.
+
+        Measurements 0 to 3 n_atoms - 1 are the components of the forces, the next six those of the stress: with
+        cotangents c each is Σ_m t_m · c_owner(m) over its rows t.
+
+        Returns
+        -------
+        rows : array of shape (n_rows, n_features)
+            The t, measurement after measurement.
+        owners : intp array of shape (n_rows,)
+            Atom whose features each belongs to.
+        starts : intp array of shape (3 n_atoms + 7,)
+            Rows of measurement k are ``starts[k]:starts[k + 1]``.
+        """
+        return merge_derivatives(self.pairs, self.n_features, self.jacobian)
+
     def then(self, step, step_key=None):
         """Append a step.
 
@@ -400,6 +417,38 @@ def project_rows(pairs, species, projections, n_features, jacobian):
     if math.isnan(pairs.volume):  # without pairs it is still zero
         out[-6:] = math.nan
     return out
+
+
+def merge_derivatives(pairs, n_features, jacobian):
+    """Derivatives of the features, sorted by force and stress components; see `StructureFeatures.merged_derivatives`.
+
+    Parameters
+    ----------
+    pairs : NeighborPairs
+        The structure.
+    n_features : int
+        Number of features of an atom.
+    jacobian : callable
+        ``jacobian(start, stop)`` (n_block_pairs, 3, n_features), see `Descriptor.jacobian`.
+
+    Returns
+    -------
+    rows, owners, starts : arrays
+        As there.
+    """
+    parts = []
+    fixed = pairs.second, pairs.vectors, 1 / pairs.volume
+    for start, stop in center_blocks(pairs.offsets, n_features):
+        first, last = pairs.offsets[start], pairs.offsets[stop]
+        size = 9 * (stop - start) + 3 * (last - first)
+        rows, places, owners = np.empty((size, n_features)), *np.empty((2, size), dtype=np.intp)
+        derivatives, centers = np.ascontiguousarray(jacobian(start, stop)), np.arange(start, stop)
+        n = _pairs.merge_gradients(derivatives, centers, pairs.offsets, first, *fixed, rows, places, owners)
+        parts.append((rows[:n], places[:n], owners[:n]))
+    rows, places, owners = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.argsort(places, kind="stable")
+    starts = np.searchsorted(places[order], np.arange(3 * pairs.n_atoms + 7))
+    return rows[order], owners[order], starts
 
 
 def _add_projections(merged, places, owners, projections, species, out):

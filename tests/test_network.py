@@ -6,7 +6,7 @@ from _networks import items_and_targets, numerical
 
 from mlfeat.potentials._activations import ACTIVATIONS
 from mlfeat.potentials._gradient_solvers import loss_and_gradient
-from mlfeat.potentials._measurements import Measurements, merged_derivatives
+from mlfeat.potentials._measurements import Measurements
 from mlfeat.potentials._network import Network
 from mlfeat.potentials._structure_pass import StructurePass
 
@@ -102,7 +102,7 @@ def test_merged_derivatives_give_forces_and_stress(rng):
     for item in items:
         networks = [random_network(rng, ("tanh",), (item.n_features, 4)) for _ in range(item.n_species)]
         found = StructurePass(networks, item.values, item.species)
-        sums = found.sums(*merged_derivatives(item))
+        sums = found.sums(*item.merged_derivatives())
         gradients = item.vjp(found.gradients)
         np.testing.assert_allclose(sums[:-6], item.pairs.forces(gradients).ravel(), rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(sums[-6:], item.pairs.stress(gradients), rtol=1e-9, atol=1e-11)
@@ -113,7 +113,7 @@ def test_forces_and_stress_with_respect_to_the_weights(rng):
     item = items[1]
     networks = [random_network(rng, ("tanh", "softplus"), (item.n_features, 3, 2)) for _ in range(item.n_species)]
     sizes = np.cumsum([network.n_parameters for network in networks])
-    paths = merged_derivatives(item)
+    paths = item.merged_derivatives()
 
     def measured(parameters):
         parts = np.split(parameters, sizes[:-1])

@@ -1,6 +1,8 @@
 """NeuralNetworkPotential: what training does, what it refuses, committees, extrapolation."""
 
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -171,11 +173,11 @@ def test_interruption_keeps_the_best(features, targets, monkeypatch):
     epoch = _kalman_solver.KalmanSolver.epoch
     calls = []
 
-    def interrupted(self, data):
+    def interrupted(self, data, stop):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        epoch(self, data)
+        epoch(self, data, stop)
 
     monkeypatch.setattr(_kalman_solver.KalmanSolver, "epoch", interrupted)
     fitted = potential(max_iter=10, **FORGETTING)
@@ -188,12 +190,107 @@ def test_interruption_keeps_the_best(features, targets, monkeypatch):
 
 
 def test_interruption_before_the_first_epoch_is_passed_on(features, targets, monkeypatch):
-    def interrupted(self, data):
+    def interrupted(self, data, stop):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_kalman_solver.KalmanSolver, "epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         potential().fit(features, targets)
+
+
+def test_other_members_stop_when_interrupted(features, targets, monkeypatch):
+    """In threads: what `fit` returns does not change any more."""
+    epoch = _kalman_solver.KalmanSolver.epoch
+    active = []
+
+    def interrupted(self, data, stop):
+        if len(active) == 5:
+            raise KeyboardInterrupt
+        active.append(1)
+        epoch(self, data, stop)
+        active.append(1)
+
+    monkeypatch.setattr(_kalman_solver.KalmanSolver, "epoch", interrupted)
+    fitted = potential(max_iter=50, n_models=2, n_jobs=2)
+    with pytest.warns(UserWarning, match="interrupted"):
+        fitted.fit(features, targets)
+    before = [network.parameters for solver in fitted._solvers for network in solver.networks]
+    time.sleep(0.3)
+    after = [network.parameters for solver in fitted._solvers for network in solver.networks]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_failure_leaves_the_potential_as_it_was(features, targets):
+    fitted = potential(max_iter=1).fit(features, targets)
+    expected = fitted.predict(features)
+    with pytest.raises(ValueError, match="random_state|seed"):
+        fitted.set_params(random_state="x").fit(features, targets)
+    wrong = targets.copy()
+    wrong["energy"][2] = np.nan
+    fitted.set_params(random_state=0)
+    with pytest.raises(ValueError, match="structure 2"):
+        fitted.fit(features, wrong)
+    np.testing.assert_array_equal(fitted.predict(features), expected)
+
+
+def test_divergence(features, targets):
+    wild = potential(solver="adam", activation="exp", learning_rate=1e4, max_iter=5)
+    with pytest.raises(ValueError, match="diverged in epoch"):
+        wild.fit(features, targets)
+    fitted = potential(max_iter=2, warm_start=True).fit(features, targets)
+    best = fitted.parameters_
+    fitted.set_params(solver="adam", learning_rate=1e300)
+    with pytest.warns(UserWarning, match="diverged in epoch 1"):
+        fitted.fit(features, targets)
+    np.testing.assert_array_equal(fitted.parameters_, best)
+
+
+def test_warm_start_keeps_the_best(features, targets):
+    fitted = potential(max_iter=8, warm_start=True).fit(features, targets)
+    loss = fitted.history_[0]["loss"].min()
+    fitted.set_params(solver="adam", learning_rate=0.5, max_iter=1).fit(features, targets)
+    assert fitted.history_[0]["loss"][0] > 2 * loss
+    np.testing.assert_allclose(_loss(fitted, features, targets), loss, rtol=1e-9)
+
+
+def _loss(fitted, features, targets):
+    """Mean loss of the structures, by the definition."""
+    found = fitted.predict_targets(features)
+    total = 0.0
+    for item, a, b in zip(features, found, targets, strict=True):
+        total += ((a["energy"] - b["energy"]) / item.n_atoms) ** 2
+        total += 5e-4 * np.sum((a["forces"] - b["forces"]) ** 2)
+        total += np.sum((a["stress"] - b["stress"]) ** 2) if np.isfinite(a["stress"]).all() else 0.0
+    return total / len(features)
+
+
+def test_more_members_after_a_warm_start(features, targets):
+    fitted = potential(max_iter=2, warm_start=True).fit(features, targets)
+    fitted.set_params(n_models=3).fit(features, targets)
+    assert len(fitted.parameters_) == 3
+    fitted.partial_fit(features, targets)
+    assert len(fitted.parameters_) == 3
+
+
+def test_forces_that_are_rounding(features, targets):
+    """Perfect crystals have no forces: the unit comes from the energies then."""
+    still = targets.copy()
+    still["forces"] = [1e-15 * forces for forces in targets["forces"]]
+    expected = potential(force_weight=0, solver="lbfgs").fit(features, targets)
+    fitted = potential(solver="lbfgs").fit(features, still)
+    assert fitted.scale_ == expected.scale_
+
+
+def test_stresses_alone(features, targets):
+    fitted = potential(energy_weight=0, force_weight=0, max_iter=6).fit(features, targets)
+    stress = fitted.history_[0]["stress"]
+    assert stress.min() < 0.5 * np.sqrt(np.nanmean(targets["stress"] ** 2))
+
+
+def test_early_stopping_needs_structures(features, targets):
+    with pytest.raises(ValueError, match="early_stopping=False"):
+        potential(early_stopping=True).fit(features[:1], targets[:1])
 
 
 def test_grid_search(train, targets):
@@ -237,7 +334,7 @@ def recorded(features, targets, epochs=1, **settings):
     recorder = Recorder()
     solver = _kalman_solver.KalmanSolver(networks, recorder, rng=rng, **settings)
     for _ in range(epochs):
-        solver.epoch(data)
+        solver.epoch(data, threading.Event())
     return recorder.updates, networks, data
 
 
@@ -411,6 +508,8 @@ def test_bad_targets_are_refused(features, targets):
         ("intercept", {"Mo": -1.0}),
         ("intercept", "zero"),
         ("memory_limit", -5),
+        ("activation", 3),
+        ("early_stopping", "no"),
     ],
 )
 def test_bad_parameters_are_refused(features, targets, name, value):

@@ -110,10 +110,12 @@ class AdamSolver(_GradientSolver):
         self._mean = self._square = np.zeros(len(self.parameters))
         self._steps = 0
 
-    def epoch(self, data):
-        """Pass once over the structures."""
+    def epoch(self, data, stop):
+        """Pass once over the structures, as long as the event `stop` is not set."""
         order = self.rng.permutation(len(data))
         for start in range(0, len(order), self.batch_size):
+            if stop.is_set():
+                return
             gradient = self.loss(data, order[start : start + self.batch_size])[1]
             self._steps += 1
             self._mean = 0.9 * self._mean + 0.1 * gradient
@@ -140,14 +142,18 @@ class LbfgsSolver(_GradientSolver):
         super().__init__(networks, **loss)
         self.n_iterations = n_iterations
 
-    def epoch(self, data):
-        """Make some iterations."""
+    def epoch(self, data, stop):
+        """Make some iterations, as long as the event `stop` is not set."""
         everything = range(len(data))
+
+        def check(intermediate_result):
+            if stop.is_set():
+                raise StopIteration
 
         def function(parameters):
             self.parameters = parameters
             return self.loss(data, everything)
 
         options = {"maxiter": self.n_iterations, "maxcor": 50}
-        found = minimize(function, self.parameters, jac=True, method="L-BFGS-B", options=options)
+        found = minimize(function, self.parameters, jac=True, method="L-BFGS-B", callback=check, options=options)
         self.parameters = found.x

@@ -44,12 +44,14 @@ class KalmanSolver:
         self.rng = rng
         self._rms = dict.fromkeys(KINDS, 0.0)
 
-    def epoch(self, data):
-        """Pass once over the structures; changes `networks`."""
+    def epoch(self, data, stop):
+        """Pass once over the structures, as long as the event `stop` is not set; changes `networks`."""
         self._sums, self._counts = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
         self._expected = data.count() @ [self.fractions[kind] for kind in KINDS]
         rows, errors = [], []
         for k in self.rng.permutation(len(data)):
+            if stop.is_set():
+                return
             chosen = self._draw(data, k)
             while len(chosen):
                 room = self.batch_size - sum(map(len, errors))

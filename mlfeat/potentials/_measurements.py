@@ -2,11 +2,10 @@
 
 import copy
 import logging
+from functools import cached_property
 
 import numpy as np
 
-from mlfeat._ext import pairs as _pairs
-from mlfeat.features import center_blocks
 from mlfeat.potentials._rows import KINDS
 
 logger = logging.getLogger("mlfeat")
@@ -34,10 +33,8 @@ class Measurements:
         self.items = items
         self.targets = targets
         self.weights = weights
-        n_bytes = sum(derivative_bytes(item) for item in items)
-        self._kept = {} if n_bytes <= memory_limit else None
-        if self._kept is None:
-            logger.info("derivatives of the inputs would take %.3g GB: they are made anew in each epoch", n_bytes / 1e9)
+        self.memory_limit = memory_limit
+        self._kept = {}
 
     def __len__(self):
         return len(self.items)
@@ -68,12 +65,19 @@ class Measurements:
 
     def derivatives(self, k):
         """Rows t (M, F), their owners (M,) and the first of each measurement (3N + 7,), of structure k."""
-        if self._kept is None:
-            return merged_derivatives(self.items[k])
         item = self.items[k]
+        if not self._keeps:
+            return item.merged_derivatives()
         if id(item) not in self._kept:
-            self._kept[id(item)] = merged_derivatives(item)
+            self._kept[id(item)] = item.merged_derivatives()
         return self._kept[id(item)]
+
+    @cached_property
+    def _keeps(self):
+        n_bytes = sum(derivative_bytes(item) for item in self.items)
+        if n_bytes > self.memory_limit:
+            logger.info("derivatives of the features would take %.3g GB: they are made anew each time", n_bytes / 1e9)
+        return n_bytes <= self.memory_limit
 
     def weight(self, k, kind):
         """Weight of the squared residuals of a kind, one of KINDS."""
@@ -83,22 +87,3 @@ class Measurements:
 def derivative_bytes(item):
     """Most that the derivatives of a structure's inputs take."""
     return 8 * (9 * item.n_atoms + 3 * item.pairs.n_pairs) * (item.n_features + 2)
-
-
-def merged_derivatives(item):
-    """Derivatives of a structure's inputs, those with respect to images of one atom summed; see `Measurements`."""
-    pairs, n = item.pairs, item.n_atoms
-    parts = []
-    fixed = pairs.second, pairs.vectors, 1 / pairs.volume
-    for start, stop in center_blocks(pairs.offsets, item.n_features):
-        first, last = pairs.offsets[start], pairs.offsets[stop]
-        size = 9 * (stop - start) + 3 * (last - first)
-        rows, places, owners = np.empty((size, item.n_features)), *np.empty((2, size), dtype=np.intp)
-        centers = np.arange(start, stop)
-        jacobian = np.ascontiguousarray(item.jacobian(start, stop))
-        m = _pairs.merge_gradients(jacobian, centers, pairs.offsets, first, *fixed, rows, places, owners)
-        parts.append((rows[:m], places[:m], owners[:m]))
-    rows, places, owners = (np.concatenate(part) for part in zip(*parts, strict=True))
-    order = np.argsort(places, kind="stable")
-    starts = np.searchsorted(places[order], np.arange(3 * n + 7))
-    return rows[order], owners[order], starts

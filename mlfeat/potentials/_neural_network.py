@@ -1,7 +1,9 @@
 """Potentials with a neural network for each element, trained on energies, forces and stresses."""
 
+import math
 import threading
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -9,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -37,7 +40,32 @@ from mlfeat.potentials._training import Errors, Training
 
 __all__ = ["NeuralNetworkPotential"]
 
+SOLVER_PARAMETERS = (
+    "solver",
+    "n_models",
+    "batch_size",
+    "energy_fraction",
+    "force_fraction",
+    "stress_fraction",
+    "energy_threshold",
+    "force_threshold",
+    "threshold_trials",
+    "kalman_type",
+    "kalman_epsilon",
+    "kalman_lambda",
+    "kalman_nu",
+    "kalman_q0",
+    "kalman_q_tau",
+    "kalman_q_min",
+    "kalman_eta",
+    "kalman_eta_tau",
+    "kalman_eta_max",
+    "block_size",
+    "learning_rate",
+    "alpha",
+)
 ROUNDING = 1e-9  # of a feature, by which it may leave its range
+SMALL_FORCES = 1e-6  # of the spread of energies per atom, in 1/Å: forces that are rounding
 NOISE = 0.1  # of the forces' size: what residuals of the end of a training are like
 
 
@@ -128,8 +156,9 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
     baseline : ASE calculator, default=None
         Subtracted before training and added to all predictions, e.g. `ZBL`.
     warm_start : bool, default=False
-        `fit` goes on from the last networks and the state of their solver. Networks that were loaded have no such
-        state: their training begins anew from these weights.
+        `fit` goes on from the last networks and the state of their solver, and keeps the networks that it had unless it
+        finds better ones. If a parameter of the solver was changed, or the networks were loaded, there is no such
+        state: training begins anew from their weights.
     random_state : int, RandomState instance or None, default=None
         Of first weights, order and choice of measurements. With an int the same call gives the same networks.
     n_jobs : int, default=None
@@ -315,10 +344,11 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             If a parameter is wrong; if a target is not finite or has the wrong shape (the message has the structure's
             index); if a feature does not vary, a species has no atoms, or there are no forces but a weight for them.
         """
-        data = self._start(X, y, sample_weight, again=self.warm_start and hasattr(self, "parameters_"))
-        trainings = [self._training(k, data, self.early_stopping) for k in range(self.n_models)]
-        patience = self.n_iter_no_change if self.early_stopping else np.inf
-        return self._train(trainings, self.max_iter, patience)
+        again = self.warm_start and hasattr(self, "parameters_")
+        with self._as_it_was_if_this_fails():
+            data = self._start(X, y, sample_weight, again)
+            trainings = [self._training(k, data, self.early_stopping, again) for k in range(self.n_models)]
+            return self._train(trainings, self.max_iter, self.n_iter_no_change if self.early_stopping else np.inf)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch on these structures alone; the networks are those after it.
@@ -339,8 +369,19 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         self
             The fitted potential.
         """
-        data = self._start(X, y, sample_weight, again=hasattr(self, "parameters_"))
-        return self._train([self._training(k, data, False) for k in range(self.n_models)], 1, np.inf)
+        with self._as_it_was_if_this_fails():
+            data = self._start(X, y, sample_weight, again=hasattr(self, "parameters_"))
+            return self._train([self._training(k, data) for k in range(self.n_models)], 1, np.inf)
+
+    @contextmanager
+    def _as_it_was_if_this_fails(self):
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _start(self, X, y, sample_weight, again):
         """Check everything before any work; returns the Measurements."""
@@ -374,7 +415,7 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             self.intercept_ = species_energies(self.intercept, X, targets, species)
             self.input_min_, self.input_max_ = np.inf, -np.inf
             self.n_iter_ = 0
-            for name in ("_solvers", "_noise", "parameters_"):
+            for name in ("_solvers", "_solver_parameters", "_noise", "parameters_"):
                 self.__dict__.pop(name, None)
         low, high = [np.stack([f(own) for own in values]) for f in (_least, _largest)]
         self.input_min_, self.input_max_ = np.minimum(self.input_min_, low), np.maximum(self.input_max_, high)
@@ -386,33 +427,45 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             self._noise = noise
         return Measurements(X.items, targets, structure_weights, self.memory_limit)
 
-    def _training(self, k, data, split):
-        """Training of member k, on a part of the data if the rest serves for early stopping."""
-        if not hasattr(self, "_solvers"):
-            self._solvers = self._make_solvers(data)
+    def _training(self, k, data, split=False, again=False):
+        """Training of member k; with `split` on a part of the data, the rest serving for early stopping.
+
+        If it goes on from before, `again`, the networks of before are kept until there are better ones.
+        """
+        self._make_solvers(data)
         validation = None
         if split:
-            chosen = np.arange(len(data))
-            train, rest = train_test_split(
-                chosen, test_size=self.validation_fraction, random_state=self._solvers[k].rng.randint(2**31)
-            )
+            n_left_out = math.ceil(self.validation_fraction * len(data))
+            if not 0 < n_left_out < len(data):
+                raise ValueError(
+                    f"early stopping with validation_fraction={self.validation_fraction} would train on "
+                    f"{len(data) - n_left_out} of {len(data)} structures: set early_stopping=False, or add structures"
+                )
+            everything = np.arange(len(data))
+            train, rest = train_test_split(everything, test_size=n_left_out, random_state=self._split_seeds[k])
             data, validation = data[np.sort(train)], data[np.sort(rest)]
-        return Training(self._solvers[k], data, validation, self.scale_)
+        known = self.networks_[k] if again and k < len(self.parameters_) else None
+        return Training(self._solvers[k], data, validation, self.scale_, known)
 
     def _make_solvers(self, data):
+        """Solvers of all members, unless there are some with the same parameters."""
+        parameters = {name: getattr(self, name) for name in SOLVER_PARAMETERS}
+        if getattr(self, "_solver_parameters", None) == parameters:
+            return
         rng = check_random_state(self.random_state)
         forms = list(zip(self.layer_sizes_, self.activations_, strict=True))
-        known = self.networks_ if hasattr(self, "parameters_") else ()  # those of a potential that was loaded
-        solvers = []
+        known = self.networks_ if hasattr(self, "parameters_") else ()
+        self._solvers, self._split_seeds, self._solver_parameters = [], [], parameters
         for k in range(self.n_models):
             own = np.random.RandomState(rng.randint(2**31))
             networks = known[k] if k < len(known) else [Network.random(*form, own) for form in forms]
-            solvers.append(make_solver(self, networks, self.scale_, self._noise, own, data.count()))
-        return solvers
+            self._solvers.append(make_solver(self, networks, self.scale_, self._noise, own, data.count()))
+            self._split_seeds.append(own.randint(2**31))
 
     def _train(self, trainings, max_iter, patience):
         """Run the trainings, in threads if there are several; keep what there is when interrupted."""
         stop = threading.Event()
+        running = [threading.Lock() for _ in trainings]
         disable = None if self.verbose else True  # tqdm's None: on a terminal only
         with tqdm(total=max_iter * len(trainings), desc="training", unit="epoch", disable=disable) as bar:
 
@@ -420,15 +473,20 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
                 bar.set_postfix_str(str(entry[1] or entry[0]), refresh=False)
                 bar.update()
 
-            def run(training):
+            def run(training, lock):
                 n_jobs = self.n_jobs if len(trainings) == 1 else 1
-                training.run(max_iter, patience, self.tol, report, stop, n_jobs)
+                with lock:
+                    if not stop.is_set():
+                        training.run(max_iter, patience, self.tol, report, stop, n_jobs)
 
             try:
                 with threadpool_limits(1, "blas"):  # products are small: its threads would wait for one another
-                    Parallel(self.n_jobs, prefer="threads")(delayed(run)(training) for training in trainings)
+                    parts = zip(trainings, running, strict=True)
+                    Parallel(self.n_jobs, prefer="threads")(delayed(run)(*part) for part in parts)
             except KeyboardInterrupt:
                 stop.set()
+                for lock in running:  # until the threads have seen it
+                    lock.acquire()
                 trainings = [training for training in trainings if training.history]
                 if not trainings:
                     raise
@@ -588,6 +646,7 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         return self._grades(features).max(axis=1, initial=0.0)
 
     def _grades(self, features):
+        check_is_fitted(self)
         low, high = self.input_min_[features.species], self.input_max_[features.species]
         width = 0.5 * (high - low)
         away = np.abs(features.values - 0.5 * (low + high))
@@ -646,17 +705,27 @@ def _sizes(targets, weights, n_atoms):
     """Unit of the networks' outputs, eV, and the noise of measurements of weight one.
 
     The unit is the root mean square of the force components times 1 Å; the noise NOISE times that, weighed as forces
-    are. Without forces both come from the spread of the energies per atom.
+    are. Without forces, or if all are zero but for rounding, the unit is the spread of the energies per atom, and the
+    noise that of energies, or of stresses if these have no weight.
     """
-    has = np.flatnonzero(weights[:, 1] > 0)
-    if len(has):
-        squares = np.array([[np.sum(np.square(targets["forces"][k])), 3 * n_atoms[k]] for k in has])
-        square, count = weights[has, 1] @ squares[:, 0], squares[:, 1].sum()
-        scale, noise = np.sqrt(squares[:, 0].sum() / count), np.sqrt(square / count)
+    energies = targets["energy"] / n_atoms
+    spread = float(np.std(energies))
+    forces = [targets["forces"][k] if weights[k, 1] > 0 else np.empty((0, 3)) for k in range(len(weights))]
+    size = _root_mean_square(forces, np.ones(len(weights)))
+    if size > SMALL_FORCES * spread:
+        scale, noise = size, _root_mean_square(forces, weights[:, 1])
     else:
-        scale = np.std(targets["energy"] / n_atoms)
-        noise = scale * np.sqrt(weights[:, 0].mean())
-    return (float(scale), NOISE * float(noise)) if scale > 0 else (1.0, NOISE)
+        scale, noise = spread, _root_mean_square(energies[:, None] - energies.mean(), weights[:, 0])
+    if not noise > 0:
+        noise = _root_mean_square(np.where(weights[:, 2:] > 0, targets["stress"], 0.0), weights[:, 2])
+    return scale or 1.0, NOISE * (noise or 1.0)
+
+
+def _root_mean_square(parts, weights):
+    """Of an array for each structure, squares multiplied by the structure's weight; zero if there is nothing."""
+    count = sum(part.size for part in parts)
+    total = sum(weight * np.sum(np.square(part)) for part, weight in zip(parts, weights, strict=True))
+    return float(np.sqrt(total / count)) if count else 0.0
 
 
 def _flat(networks):

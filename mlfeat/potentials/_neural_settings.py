@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from mlfeat.potentials._activations import ACTIVATIONS
 from mlfeat.potentials._reference_energies import average_energies, given_energies
 
 SOLVERS = ("kalman", "lbfgs", "adam")
+FRACTIONS = ("energy_fraction", "force_fraction", "stress_fraction")
 KALMAN_TYPES = ("fading", "noise")
 MEASUREMENTS = 64  # of an update of the filter: enough for matrix products, few enough for one linearization
 STRUCTURES = 8  # of a step of Adam
@@ -34,31 +36,57 @@ _NUMBERS = {
     "alpha": _NOT_NEGATIVE,
     "validation_fraction": _INSIDE,
     "tol": _NOT_NEGATIVE,
-    "memory_limit": _NOT_NEGATIVE,
 }
-_COUNTS = ("max_iter", "n_iter_no_change", "n_models", "threshold_trials")
-_OPTIONAL_COUNTS = ("block_size",)
+_COUNTS = {  # and what else they may be
+    "max_iter": (),
+    "n_iter_no_change": (),
+    "n_models": (),
+    "threshold_trials": (),
+    "block_size": (None,),
+    "batch_size": ("auto",),
+}
+_CHOICES = {
+    "solver": SOLVERS,
+    "kalman_type": KALMAN_TYPES,
+    "early_stopping": (True, False),
+    "warm_start": (True, False),
+    "verbose": (True, False),
+}
 
 
 def check_settings(potential):
     """Raise ValueError for the first parameter that is wrong."""
     for name, (expected, valid) in _NUMBERS.items():
         value = getattr(potential, name)
-        if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value) or not valid(value):
+        if not _is_number(value) or not np.isfinite(value) or not valid(value):
             raise ValueError(f"{name}={value!r}: must be {expected}")
+    for name, others in _COUNTS.items():
+        value = getattr(potential, name)
+        if not _is_count(value) and not any(value is other or value == other for other in others):
+            alternative = "".join(f"{other!r} or " for other in others)
+            raise ValueError(f"{name}={value!r}: must be {alternative}a positive integer")
+    for name, allowed in _CHOICES.items():
+        value = getattr(potential, name)
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+    _check_filter(potential)
+    limit = potential.memory_limit
+    if not _is_number(limit) or not limit >= 0:
+        raise ValueError(f"memory_limit={limit!r}: must be a number of bytes, or infinite")
+    check_random_state(potential.random_state)
+
+
+def _check_filter(potential):
     for name in ("kalman_lambda", "kalman_nu"):
         value = getattr(potential, name)
-        if value != "auto" and not (isinstance(value, Real) and 0 < value <= 1):
+        if value != "auto" and not (_is_number(value) and 0 < value <= 1):
             raise ValueError(f"{name}={value!r}: must be 'auto', or more than 0 and at most 1")
-    for name in (*_COUNTS, *_OPTIONAL_COUNTS):
-        value = getattr(potential, name)
-        if not (value is None and name in _OPTIONAL_COUNTS) and not _is_count(value):
-            raise ValueError(f"{name}={value!r}: must be a positive integer")
-    if potential.batch_size != "auto" and not _is_count(potential.batch_size):
-        raise ValueError(f"batch_size={potential.batch_size!r}: must be 'auto' or a positive integer")
-    for name, allowed in (("solver", SOLVERS), ("kalman_type", KALMAN_TYPES)):
-        if getattr(potential, name) not in allowed:
-            raise ValueError(f"{name}={getattr(potential, name)!r}: must be one of {', '.join(map(repr, allowed))}")
+    if potential.solver == "kalman" and not any(getattr(potential, name) for name in FRACTIONS):
+        raise ValueError(f"{', '.join(FRACTIONS)} are all zero: nothing would be measured")
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_count(value):
@@ -91,6 +119,8 @@ def _layers(given, symbol):
 
 
 def _activations(given, n_layers):
+    if not isinstance(given, (str, Sequence)):
+        raise ValueError(f"activation={given!r}: must be a name, or one for each hidden layer")
     names = (given,) * n_layers if isinstance(given, str) else tuple(given)
     unknown = [name for name in names if name not in ACTIVATIONS]
     if unknown or (isinstance(given, str) and given not in ACTIVATIONS):
@@ -132,6 +162,7 @@ def check_inputs(values, names, species, vary):
         listed = ", ".join(map(str, names[constant][:5]))
         rest = f" and {constant.sum() - 5} more" if constant.sum() > 5 else ""
         raise ValueError(
-            f"{constant.sum()} of {len(names)} features are the same in all atoms: {listed}{rest}; they teach nothing. "
-            "Leave them out, as FeatureSelector(method='variance') does, or add structures that differ"
+            f"{constant.sum()} of {len(names)} features are the same in all atoms (of each species, if they are scaled "
+            f"by species): {listed}{rest}; they teach nothing. Leave them out, as FeatureSelector(method='variance') "
+            "does after the scaler, or add structures that differ"
         )

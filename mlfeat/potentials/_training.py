@@ -1,9 +1,11 @@
 """Epochs of training: errors, early stopping, the best networks, progress."""
 
 import threading
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+from numpy.linalg import LinAlgError
 
 from mlfeat._parallel import run_chunks
 from mlfeat.potentials._structure_pass import StructurePass
@@ -63,6 +65,8 @@ class Training:
         `validation` may be None: the best networks are then those with the least loss on `data`.
     scale : float
         Energy (eV) that an output of one stands for.
+    known : list of Network, optional
+        Networks that are kept until there are better ones.
 
     Attributes
     ----------
@@ -72,9 +76,12 @@ class Training:
         Errors on `data` and on `validation` after each epoch.
     """
 
-    def __init__(self, solver, data, validation, scale):
+    def __init__(self, solver, data, validation, scale, known=None):
         self.solver, self.data, self.validation, self.scale = solver, data, validation, scale
         self.best, self.best_loss = list(solver.networks), np.inf
+        if known is not None:
+            checked = data if validation is None else validation
+            self.best, self.best_loss = list(known), errors_of(known, checked, scale).loss
         self.history = []
 
     def run(self, max_iter, patience, tol, report=None, stop=None, n_jobs=None):
@@ -90,23 +97,49 @@ class Training:
         report : callable, optional
             Called with the last entry of `history` after each epoch.
         stop : threading.Event, optional
-            Ends after the epoch in which it is set.
+            Ends when it is set; what was begun of an epoch does not count.
         n_jobs : int, optional
             Threads that evaluate the errors.
+
+        Raises
+        ------
+        ValueError
+            If the networks diverge before there are any to keep; later this is a warning.
         """
         stop = stop or threading.Event()
         waited = 0
         for _ in range(max_iter):
-            self.solver.epoch(self.data)
-            networks = list(self.solver.networks)
-            errors = errors_of(networks, self.data, self.scale, n_jobs)
-            checked = None if self.validation is None else errors_of(networks, self.validation, self.scale, n_jobs)
-            self.history.append((errors, checked))
-            loss = (checked or errors).loss
+            loss = self._epoch(stop, n_jobs)
+            if stop.is_set() or loss is None:
+                return
             waited = 0 if loss < (1 - tol) * self.best_loss else waited + 1
             if loss < self.best_loss:
-                self.best, self.best_loss = networks, loss
+                self.best, self.best_loss = list(self.solver.networks), loss
             if report is not None:
                 report(self.history[-1])
-            if stop.is_set() or waited >= patience:
+            if waited >= patience:
                 return
+
+    def _epoch(self, stop, n_jobs):
+        """Loss after one more epoch; None if it diverged."""
+        cause = None
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                self.solver.epoch(self.data, stop)
+            except (ValueError, LinAlgError) as error:
+                cause = error
+            if stop.is_set():
+                return None
+            networks = self.solver.networks
+            errors = errors_of(networks, self.data, self.scale, n_jobs)
+            checked = None if self.validation is None else errors_of(networks, self.validation, self.scale, n_jobs)
+        loss = (checked or errors).loss
+        if cause is None and np.isfinite(loss):
+            self.history.append((errors, checked))
+            return loss
+        epoch = len(self.history) + 1
+        remedy = "lower learning_rate, or raise kalman_epsilon; look for structures unlike all others"
+        if not np.isfinite(self.best_loss):
+            raise ValueError(f"training diverged in epoch {epoch}: {remedy}") from cause
+        warnings.warn(f"training diverged in epoch {epoch}: the best networks before are kept; {remedy}", stacklevel=2)
+        return None
