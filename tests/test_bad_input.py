@@ -7,12 +7,15 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from mlfeat import (
     Bispectrum,
+    GaussianApproximationPotential,
     LinearPotential,
+    NeuralNetworkPotential,
     PotentialCalculator,
     QuadraticExpansion,
     load,
@@ -28,6 +31,10 @@ SPECIES = ("Mo", "Ni")
 
 def good(n=3):
     return toy_training_set(SPECIES, n_structures=n)
+
+
+def reference(n):
+    return make_targets(good(n))
 
 
 def spoiled(change):
@@ -281,6 +288,40 @@ def test_a_damaged_lammps_file_is_refused_with_its_name(model, tmp_path, which, 
 def test_what_is_no_model_is_refused_by_the_calculator(model):
     with pytest.raises(TypeError, match=r"Pipeline|descriptor|potential"):
         PotentialCalculator(model)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda potential, X: potential.predict(X),
+        lambda potential, X: potential.predict(X, return_std=True),
+        lambda potential, X: potential.predict_targets(X),
+        lambda potential, X: potential.score(X, reference(len(X))),
+    ],
+    ids=["predict", "with standard deviations", "predict_targets", "score"],
+)
+@pytest.mark.parametrize(
+    "potential",
+    [
+        LinearPotential(Ridge(1e-6)),
+        GaussianApproximationPotential(4, random_state=0),
+        NeuralNetworkPotential((4,), solver="adam", max_iter=1, n_models=2, random_state=0),
+    ],
+    ids=lambda potential: type(potential).__name__,
+)
+def test_features_of_another_descriptor_are_refused(potential, call):
+    features, wider, turned = (
+        Bispectrum(twojmax=twojmax, species=species).fit_transform(good())
+        for twojmax, species in ((2, SPECIES), (4, SPECIES), (2, SPECIES[::-1]))
+    )
+    potential = clone(potential).fit(features, reference(3))
+    call(potential, features)
+    message = rf"X has {wider.shape[1]} features, but .* is expecting {features.shape[1]} features as input: use the"
+    with pytest.raises(ValueError, match=message):
+        call(potential, wider)
+    message = r"X has features of the species \('Ni', 'Mo'\), but .* is expecting \('Mo', 'Ni'\): use the descriptor"
+    with pytest.raises(ValueError, match=message):
+        call(potential, turned)
 
 
 def test_good_input_raises_nothing(model):

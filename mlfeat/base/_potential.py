@@ -6,6 +6,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat._parallel import run_chunks
+from mlfeat.base._input import check_input
 from mlfeat.features import FeatureSet
 from mlfeat.targets import as_targets, baseline_targets, empty_targets
 
@@ -71,9 +72,13 @@ class PotentialMixin(RegressorMixin):
             Energies, eV.
         std : array of shape (n_structures,), optional
             Their standard deviations, eV.
+
+        Raises
+        ------
+        ValueError
+            If the features are not such as the potential was fitted to, by their number or their species.
         """
-        check_is_fitted(self)
-        X = check_features(X)
+        X = self._input(X)
         energies = np.array([self.energy_and_cotangent(item)[0].sum() for item in X], dtype=float)
         if self.baseline is not None:
             energies += [baseline_targets(self.baseline, item.pairs)[0] for item in X]
@@ -91,9 +96,13 @@ class PotentialMixin(RegressorMixin):
         -------
         structured array of shape (n_structures,)
             As from :func:`mlfeat.make_targets`; stresses are NaN where there is no volume.
+
+        Raises
+        ------
+        ValueError
+            If the features are not such as the potential was fitted to, by their number or their species.
         """
-        check_is_fitted(self)
-        X = check_features(X)
+        X = self._input(X)
         targets = empty_targets(len(X))
 
         def work(start, stop):
@@ -104,6 +113,13 @@ class PotentialMixin(RegressorMixin):
         if self.baseline is not None:
             _add_baseline(targets, self.baseline, X)
         return targets
+
+    def _input(self, X):
+        """The same FeatureSet, checked."""
+        check_is_fitted(self)
+        X = check_features(X)
+        check_input(self, X)
+        return X
 
     def _predict_item(self, item):
         energies, cotangents = self.energy_and_cotangent(item)

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from mlfeat.base._input import check_input
 from mlfeat.base._keyed import Keyed
 from mlfeat.features import AtomFeatures, FeatureSet
 
@@ -138,12 +139,7 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
         if not isinstance(X, FeatureSet):
             return super().transform(X)
         check_is_fitted(self)
-        if X.shape[1] != self.n_features_in_:
-            name = type(self).__name__
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {name} is expecting {self.n_features_in_} features as input"
-            )
-        _check_species(self, X)
+        check_input(self, X)
         return X.then(self._frozen(), self.get_feature_names_out(X.feature_names))
 
     def fit_transform(self, X, y=None):
@@ -181,15 +177,6 @@ class FeatureStep(Keyed, _ArrayStep, auto_wrap_output_keys=None):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "n_features_in_")
-
-
-def _check_species(step, X):
-    """Raise ValueError if a step that treats each species in its own way was fitted to other species."""
-    species = getattr(step, "species_", None)
-    for found in {tuple(item.descriptor.species_) for item in X} if species is not None else ():
-        if found != species:
-            name = type(step).__name__
-            raise ValueError(f"X has features of the species {found!r}, but {name} is expecting {species!r}")
 
 
 class Composed:
