@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.base import split_model
@@ -38,8 +39,8 @@ class PotentialCalculator(Calculator):
     ----------
     model : Pipeline
         A fitted Pipeline of a descriptor, steps that keep derivatives, and a potential; or a fitted
-        search over one. The calculator keeps what was fitted: later changes of the model do not
-        change its results.
+        search over one. The calculator keeps copies of what was fitted, without what only another fit
+        needs: later changes of the model do not change its results.
     skin : float, default=0.5
         The neighbor list reaches this much (Å) beyond the cutoff. It is built anew only when an
         atom has moved more than half of it (less under strain: with the cell, the list is strained
@@ -55,6 +56,8 @@ class PotentialCalculator(Calculator):
 
     Attributes
     ----------
+    model : Pipeline
+        The copies.
     n_list_builds : int
         How many neighbor lists were built.
 
@@ -63,7 +66,7 @@ class PotentialCalculator(Calculator):
     TypeError
         If the model is not a Pipeline of the said form.
     sklearn.exceptions.NotFittedError
-        If it is not fitted.
+        If it is not fitted, or if parameters of the descriptor were set after it was fitted.
     ExtrapolationWarning
         In a calculation, with ``extrapolation="raise"``.
     ValueError
@@ -102,13 +105,14 @@ class PotentialCalculator(Calculator):
         descriptor, steps, potential = split_model(model)
         for part in (descriptor, *steps, potential):
             check_is_fitted(part)
+        descriptor._check_unchanged()
         check_mode(extrapolation, potential)
         # Copies, so that the results stay the same when the model is changed or fitted again.
         self._descriptor = descriptor._frozen()
         self._steps = tuple(step._frozen() for step in steps)
-        self._potential = copy.copy(potential)
+        self._potential = potential._frozen()
         self._baseline = self._potential.baseline = copy.deepcopy(potential.baseline)
-        self.model = model
+        self.model = make_pipeline(self._descriptor, *self._steps, self._potential)
         self.skin = float(skin)
         self.n_threads = n_threads
         self.extrapolation = extrapolation

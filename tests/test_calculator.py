@@ -17,11 +17,21 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from mlfeat import Bispectrum, LinearPotential, QuadraticExpansion, make_targets, predict_targets
+from mlfeat import (
+    Bispectrum,
+    DescriptorUnion,
+    LinearPotential,
+    NeuralNetworkPotential,
+    PairDistance,
+    QuadraticExpansion,
+    make_targets,
+    predict_targets,
+)
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.io import read_snap
 from mlfeat.neighbors import NeighborPairs
@@ -550,6 +560,40 @@ def test_later_changes_of_the_model_do_not_change_the_calculator(atoms, pickled)
     np.testing.assert_array_equal(calculator.get_property("forces", atoms), expected)
     calculator.get_property("energy_std", atoms)
     calculator.get_property("extrapolation_grade", atoms)
+
+
+def test_it_leaves_behind_what_only_another_fit_needs(atoms):
+    structures, targets = TRAIN[:3], TARGETS[:3]
+    networks = NeuralNetworkPotential((20,), max_iter=1, n_models=2, random_state=0)
+    scaler = FeatureScaler("mean", "range")
+    model = make_pipeline(Bispectrum(cutoff=4.0, twojmax=4), scaler, networks).fit(structures, targets)
+    calculator = PotentialCalculator(model, extrapolation="ignore")
+    n = networks.n_parameters_
+    assert len(pickle.dumps(networks)) > 2 * 4 * n**2 > 2 * len(pickle.dumps(calculator))
+    (expected,) = predict_targets(model, [atoms], extrapolation="ignore")
+    np.testing.assert_allclose(calculator.get_property("forces", atoms), expected["forces"], atol=1e-10)
+    assert calculator.get_property("energy_std", atoms) > 0
+    (again,) = predict_targets(calculator.model, [atoms], extrapolation="ignore")
+    assert again["energy"] == expected["energy"]
+    model.set_params(neuralnetworkpotential__warm_start=True).fit(structures, targets)
+    assert networks.n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "change"),
+    [
+        (Bispectrum(cutoff=4.0, twojmax=2), {"cutoff": 3.0}),
+        (PairDistance(4.0, n_sparse=5), {"cutoff": 3.0}),
+        (Shells(), {"eta": 1.0}),
+        (DescriptorUnion([("pair", PairDistance(4.0, n_sparse=5))]), {"pair__cutoff": 3.0}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_parameters_set_after_fit_need_another_fit(descriptor, change):
+    model = make_pipeline(clone(descriptor), LeastSquares()).fit(TRAIN, TARGETS)
+    model[0].set_params(**change)
+    with pytest.raises(NotFittedError, match="call fit again"):
+        PotentialCalculator(model)
 
 
 def test_a_pickled_model_works_in_a_fresh_process(snap, atoms, tmp_path):

@@ -1,5 +1,7 @@
 """What a potential promises."""
 
+import copy
+
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -120,6 +122,17 @@ class PotentialMixin(RegressorMixin):
         X = check_features(X)
         check_input(self, X)
         return X
+
+    def _frozen(self):
+        """A shallow copy with what a file would hold: parameters, and the fitted attributes that `_state` names.
+
+        It predicts. What only another fit needs, as the covariance of a Kalman filter, stays behind.
+        """
+        twin = copy.copy(self)
+        if hasattr(self, "_state"):
+            kept = {*self._state, *self.get_params(deep=False)}
+            twin.__dict__ = {name: value for name, value in twin.__dict__.items() if name in kept}
+        return twin
 
     def _predict_item(self, item):
         energies, cotangents = self.energy_and_cotangent(item)
