@@ -254,7 +254,13 @@ def test_grids_take_the_other_parameters():
             "n_angular=2: must be an integer of at least 3 for the rule 'imbalzano'",
         ),
         ({"n_radial": 4.0}, "n_radial=4.0: must be an integer"),
+        ({"rule": [1]}, r"rule=\[1\]: must be one of 'gastegger', 'imbalzano'"),
         ({"margin": 3.0}, "margin=3.0: must be between 0 and half the cutoff, 6 Å"),
+        ({"margin": "a"}, "margin='a': must be between 0 and half the cutoff"),
+        ({"zeta": 4}, r"zeta=4: must be a sequence of numbers of at least 1, as in \(1.0, 4.0\)"),
+        ({"zeta": "14"}, "zeta='14': must be a sequence of numbers"),
+        ({"zeta": [1.0, "4"]}, "zeta=.*: must be a sequence of numbers"),
+        ({"zeta": [0.5, 4.0]}, "zeta=.*: must be a sequence of numbers of at least 1"),
         ({"cutoff": -1.0}, "cutoff=-1.0: must be a positive number"),
     ],
 )

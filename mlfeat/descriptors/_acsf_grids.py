@@ -1,8 +1,10 @@
 """Sets of symmetry functions made from a cutoff and a few numbers."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
+
+from mlfeat.descriptors._compiled import check_number
 
 
 def default_radial(cutoff):
@@ -22,14 +24,15 @@ def angular_functions(etas, zetas):
 
 def grid_functions(rule, cutoff, n_radial, n_angular, zetas, margin):
     """Lists of radial and of angular functions by a published rule; see :meth:`mlfeat.ACSF.from_grid`."""
-    if rule not in _RULES:
+    if not isinstance(rule, str) or rule not in _RULES:
         raise ValueError(f"rule={rule!r}: must be one of {', '.join(map(repr, _RULES))}")
     least, make = _RULES[rule]
     for name, number in (("n_radial", n_radial), ("n_angular", n_angular)):
         if not isinstance(number, Integral) or isinstance(number, bool) or number < least:
             raise ValueError(f"{name}={number!r}: must be an integer of at least {least} for the rule {rule!r}")
-    if not 0 < margin < cutoff / 2:
-        raise ValueError(f"margin={margin!r}: must be between 0 and half the cutoff, {cutoff:g} Å")
+    check_number("margin", margin, lambda v: 0 < v < cutoff / 2, f"between 0 and half the cutoff, {cutoff:g} Å")
+    if np.ndim(zetas) != 1 or not all(isinstance(v, Real) and 1 <= v < np.inf for v in zetas):
+        raise ValueError(f"zeta={zetas!r}: must be a sequence of numbers of at least 1, as in (1.0, 4.0)")
     radial, etas = make(cutoff, int(n_radial), int(n_angular), margin)
     return [(float(eta), float(r_s)) for eta, r_s in radial], angular_functions(etas, zetas)
 
