@@ -303,6 +303,7 @@ def test_a_model_that_was_read_can_be_saved_and_fitted_again(tmp_path):
     np.testing.assert_array_equal(predict(loaded, structures)["energy"], predict(again, structures)["energy"])
     again.set_params(neuralnetworkpotential__solver="lbfgs", neuralnetworkpotential__max_iter=1)
     assert again.fit(structures, targets)[-1].n_iter_ == 1
+    np.testing.assert_allclose(again[-1].intercept_, model[-1].intercept_, rtol=1e-14)
 
 
 # --- the files -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from _nnp_files import INPUT, alloy, energy, layers, scaling_text, weights_text, write_files
+from _nnp_files import HARTREE, INPUT, alloy, energy, layers, scaling_text, weights_text, write_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +82,7 @@ def test_a_normalized_data_set(tmp_path):
     model = read_nnp(write_files(tmp_path / "x", text))
     expected = energy(alloy(), mean_energy=-1.25, conv_energy=40.0)
     np.testing.assert_allclose(energy_of(model, alloy()), expected, rtol=1e-12)
+    assert model[-1].intercept == pytest.approx({"Ni": -1.75 * HARTREE, "Be": -1.0 * HARTREE})
 
 
 def test_other_units(tmp_path):
@@ -134,7 +135,7 @@ def test_scaling_without_sigma_and_with_energies_at_the_end(tmp_path):
 
 TRAINING = """\
 epochs 7
-random_seed 5
+random_seed 2147483647
 updater_type 1
 kalman_type 1
 kalman_epsilon 0.03
@@ -165,7 +166,7 @@ def test_training_settings_become_parameters(tmp_path):
     given = read_nnp(write_files(tmp_path / "x", INPUT + TRAINING))[-1].get_params()
     expected = {
         "max_iter": 7,
-        "random_state": 5,
+        "random_state": 2147483647,
         "solver": "kalman",
         "kalman_type": "fading",
         "kalman_epsilon": 0.03,
@@ -184,6 +185,7 @@ def test_training_settings_become_parameters(tmp_path):
         "threshold_trials": 4,
         "hidden_layer_sizes": (3, 2),
         "activation": ("tanh", "softplus"),
+        "intercept": {"Ni": -0.5 * HARTREE, "Be": 0.25 * HARTREE},
     }
     assert given == NeuralNetworkPotential().get_params() | expected
 
@@ -258,6 +260,8 @@ BAD_INPUT = {
         "line 22: conv_energy should be positive",
     ),
     "epochs": (INPUT + "epochs many\n", "line 21: epochs should be an integer, not 'many'"),
+    "long seed": (INPUT + "random_seed 99999999999\n", "line 21: random_seed should be .* at most 2147483647"),
+    "large seed": (INPUT + "random_seed 2147483648\n", "line 21: random_seed should be .* at most 2147483647"),
     "updater": (INPUT + "updater_type 2\n", "line 21: updater_type should be one of 0, 1, not '2'"),
     "cut": (INPUT[:-1], "line 20: the file ends within this line"),
     "empty": ("", "elements is missing"),

@@ -75,7 +75,8 @@ def read_nnp(folder, *, length_unit="bohr", energy_unit="hartree"):
     them. Those of training that have a counterpart become parameters of the `NeuralNetworkPotential`, so that another
     fit of the model uses them: ``epochs``, ``random_seed``, ``updater_type``, ``use_short_forces``, ``kalman_*``,
     ``gradient_adam_eta``, ``energy_fraction``, ``force_fraction``, ``rmse_threshold_energy``,
-    ``rmse_threshold_force`` and ``rmse_threshold_trials``. ``force_weight`` has none: n2p2 weighs it against energies
+    ``rmse_threshold_force`` and ``rmse_threshold_trials``. Energies of atoms are those of the file in another fit too:
+    `intercept` is ``{symbol: u_E (a + ē)}``. ``force_weight`` has no counterpart: n2p2 weighs it against energies
     of structures, mlfeat against energies of atoms. Other keywords of training have no effect. All others are refused;
     among them, since n2p2 does not know them either, RuNNer's ``global_symfunction_short`` and
     ``element_symfunction_short``.

@@ -112,17 +112,18 @@ def make_potential(settings, networks, scaler, energy):
     nodes = {symbol: network.sizes[1:] for symbol, network in zip(settings.elements, networks, strict=True)}
     forms = set(nodes.values())
     names = settings.activations[settings.elements[0]]
+    zeros = {symbol: energy * (settings.atom_energies[symbol] + settings.mean_energy) for symbol in settings.elements}
     potential = NeuralNetworkPotential(
         hidden_layer_sizes=forms.pop() if len(forms) == 1 else nodes,
         activation=names[0] if len(set(names)) == 1 else names,
+        intercept=zeros,
         **dict(settings.training),
     )
     potential.layer_sizes_ = tuple(network.sizes for network in networks)
     potential.activations_ = tuple(network.activations for network in networks)
     potential.parameters_ = np.concatenate([network.parameters for network in networks])[None]
     potential.scale_ = energy / settings.conv_energy
-    zero = [settings.atom_energies[symbol] + settings.mean_energy for symbol in settings.elements]
-    potential.intercept_ = energy * np.array(zero)
+    potential.intercept_ = np.array(list(zeros.values()))
     potential.species_ = settings.elements
     potential.n_features_in_ = max(network.sizes[0] for network in networks)
     potential.n_iter_, potential.history_ = 0, []

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 # What C's strtod and these programs read alike; Python's float() also takes nan, inf and 1_000.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_LARGEST = 2**31 - 1  # integer of these programs
 _NOT_TEXT = re.compile(rb"[^\t\n\f\r\x20-\xff]|\x7f")
 
 
@@ -38,6 +39,8 @@ class Line(NamedTuple):
         """The integer in a word."""
         if not _INTEGER.fullmatch(word):
             raise self.error(f"{what} should be an integer, not {word!r}.")
+        if len(word) > 1 + len(str(_LARGEST)) or abs(int(word)) > _LARGEST:
+            raise self.error(f"{what} should be an integer of at most {_LARGEST}, not {word!r}.")
         return int(word)
 
     def check_ended(self):
