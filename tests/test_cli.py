@@ -371,7 +371,7 @@ def test_quantities_may_have_other_names(data, tmp_path, capsys):
 
 def test_convert_there_and_back_changes_no_prediction(data, tmp_path, capsys):
     assert main(["convert", f"{data}/model.mlfeat", f"{tmp_path}/Cu.snapcoeff"]) == 0
-    assert capsys.readouterr().out.split() == [f"{tmp_path}/Cu.snapcoeff", f"{tmp_path}/Cu.snapparam"]
+    assert capsys.readouterr().out == f"{tmp_path}/Cu.snapcoeff (LAMMPS)\n{tmp_path}/Cu.snapparam (LAMMPS)\n"
     assert main(["convert", f"{tmp_path}/Cu.snapparam", f"{tmp_path}/back.mlfeat"]) == 0
     structures = ase.io.read(data / "test.xyz", ":")
     one, other = (

@@ -39,9 +39,18 @@ def test_convert_there_and_back_changes_no_prediction(folder, tmp_path, capsys):
     assert main(["convert", f"{tmp_path}/one.mlfeat", f"{tmp_path}/new/input.nn", "--units", "metal"]) == 0
     printed = capsys.readouterr().out.splitlines()
     names = ["input.nn", "scaling.data", "weights.004.data", "weights.028.data"]
-    assert printed == [f"{tmp_path}/one.mlfeat", *(f"{tmp_path}/new/{name}" for name in names)]
+    assert printed == [f"{tmp_path}/one.mlfeat (mlfeat)", *(f"{tmp_path}/new/{name} (n2p2)" for name in names)]
     one, other = read_nnp(folder), read_nnp(tmp_path / "new", length_unit="angstrom", energy_unit="eV")
     np.testing.assert_allclose(other.predict([alloy()]), one.predict([alloy()]), rtol=1e-12)
+
+
+def test_convert_tells_an_existing_folder_from_a_new_file(folder, tmp_path, capsys):
+    assert main(["convert", str(folder), f"{tmp_path}/cv"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/cv (mlfeat)\n"
+    (tmp_path / "cv").unlink()
+    (tmp_path / "cv").mkdir()
+    assert main(["convert", str(folder), f"{tmp_path}/cv"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/cv/input.nn (n2p2)\n")
 
 
 def test_benchmark_times_it(folder, capsys):

@@ -431,7 +431,8 @@ def test_the_command_converts(tmp_path, capsys):
     check_identical(load(tmp_path / "model.mlfeat"), read_gap(path), alloy())
     capsys.readouterr()
     assert main(["convert", str(path), f"{tmp_path}/Mo.xml", "--species", "Mo"]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{tmp_path}/Mo.xml", *map(str, tmp_path.glob("Mo.xml.*"))]
+    written = [tmp_path / "Mo.xml", *tmp_path.glob("Mo.xml.*")]
+    assert capsys.readouterr().out.splitlines() == [f"{path} (QUIP)" for path in written]
     check_same(evaluate(read_gap(tmp_path / "Mo.xml"), alloy(["Mo"])), evaluate(read_gap(path), alloy(["Mo"])), 1e-12)
 
 

@@ -4,15 +4,16 @@ from pathlib import Path
 
 from mlfeat.cli import _options as options
 from mlfeat.cli._errors import bad_input
-from mlfeat.cli._models import add_model_options, read_model, write_model
+from mlfeat.cli._models import add_model_options, format_of, read_model, write_model
 
 DESCRIPTION = """\
 Convert a fitted model between mlfeat's file, LAMMPS' files for pair_style
 snap, QUIP's files for Gaussian approximation potentials, and n2p2's files for
 neural network potentials. The name says the format: .snapcoeff or .snapparam
 at its end is LAMMPS (both files are read or written), .xml is QUIP (with files
-of sparse points beside it), input.nn or a folder is n2p2 (with scaling.data
-and weights.ZZZ.data in the same folder), any other is mlfeat.
+of sparse points beside it), input.nn or an existing folder is n2p2 (with
+scaling.data and weights.ZZZ.data in the same folder), any other is mlfeat.
+What was written is printed, with its format.
 """
 EXAMPLES = """\
   mlfeat convert model.mlfeat Mo.snapcoeff
@@ -43,4 +44,4 @@ def run(args):
     with bad_input(args.target):  # what the format cannot hold, or a folder that is not there
         written = write_model(model, args.target, args)
     for path in written:
-        print(path)
+        print(f"{path} ({format_of(args.target)})")

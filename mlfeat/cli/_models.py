@@ -75,6 +75,15 @@ def _units(args):
     return dict(zip(("length_unit", "energy_unit"), UNITS[getattr(args, "units", None) or "atomic"], strict=True))
 
 
+def format_of(path):
+    """The program whose files a path names."""
+    if is_snap(path):
+        return "LAMMPS"
+    if is_nnp(path):
+        return "n2p2"
+    return "QUIP" if is_gap(path) else "mlfeat"
+
+
 def is_snap(path):
     """Whether a path names a LAMMPS SNAP file."""
     return path.suffix in SNAP
