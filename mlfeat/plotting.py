@@ -47,11 +47,9 @@ def parity_plot(targets, predictions, n_atoms, *, title="", figure=None):
     panels = [panel for panel in _parity_panels(targets, predictions, n_atoms) if len(panel[2])]
     if not panels:
         raise ValueError("no finite reference value to compare with")
-    figure = _figure(figure, (4.2 * len(panels), 4.1))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, axes = _panels(figure, title, len(panels), (4.2, 4.1))
     for ax, color, panel in zip(axes, _COLORS, panels, strict=False):
         _draw_parity(ax, color, *panel)
-    figure.suptitle(title)
     return figure
 
 
@@ -65,14 +63,14 @@ def pareto_plot(results, *, title="", figure=None):
         core), ``energy_rmse`` (eV/atom) and ``force_rmse`` (eV/Å). A method without a cost or an
         error (None or NaN) is left out.
     title : str, default=""
-        Title of the figure.
+        As for `parity_plot`.
     figure : matplotlib.figure.Figure or None, default=None
-        Where to draw; None makes a figure with pyplot.
+        As for `parity_plot`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, not shown and not saved.
+        As from `parity_plot`.
 
     Raises
     ------
@@ -93,18 +91,13 @@ def pareto_plot(results, *, title="", figure=None):
     ]
     if not panels:
         raise ValueError("no result has both us_per_atom and a test error")
-    figure = _figure(figure, (4.6 * len(panels), 4.1))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, axes = _panels(figure, title, len(panels), (4.6, 4.1))
     for ax, (key, scale, label) in zip(axes, panels, strict=True):
         _draw_pareto(ax, results, key, scale)
         ax.set_ylabel(label)
-    legend = {}
-    for ax in axes:
-        handles, labels = ax.get_legend_handles_labels()
-        legend |= dict(zip(labels, handles, strict=True))
+    legend = _legend(axes)
     place = {"loc": "outside lower center", "ncols": len(legend), "frameon": False}
     figure.legend(legend.values(), legend.keys(), **place)
-    figure.suptitle(title)
     return figure
 
 
@@ -119,14 +112,14 @@ def learning_curve_plot(potential, *, title="", figure=None):
     potential : NeuralNetworkPotential
         A fitted one; of a Pipeline, ``model[-1]``.
     title : str, default=""
-        Title of the figure.
+        As for `parity_plot`.
     figure : matplotlib.figure.Figure or None, default=None
-        Where to draw; None makes a figure with pyplot.
+        As for `parity_plot`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, not shown and not saved.
+        As from `parity_plot`.
 
     Raises
     ------
@@ -137,18 +130,15 @@ def learning_curve_plot(potential, *, title="", figure=None):
     if not history:
         raise ValueError("the potential has no history of a training: history_ is missing or empty")
     panels = [panel for panel in _LEARNING_PANELS if np.isfinite(history[0][panel[0]]).any()]
-    figure = _figure(figure, (4.2 * len(panels), 3.6))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, axes = _panels(figure, title, len(panels), (4.2, 3.6))
     for ax, (key, factor, label) in zip(axes, panels, strict=True):
         for curve in history:
             _draw_learning(ax, curve, key, factor)
         ax.set(xlabel="epoch", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
         _make_logarithmic(ax)
-    handles, labels = axes[0].get_legend_handles_labels()
-    legend = dict(zip(labels, handles, strict=True))
+    legend = _legend(axes)
     axes[0].legend(legend.values(), legend.keys(), frameon=False)
-    figure.suptitle(title)
     return figure
 
 
@@ -183,14 +173,26 @@ def _make_logarithmic(ax):
     ax.set_axisbelow(True)
 
 
-def _figure(figure, size):
+def _panels(figure, title, n_panels, size):
+    """A figure with a row of panels of a size (inches), and their axes."""
     if figure is None:
         from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
 
         figure = pyplot.figure()
-    figure.set_size_inches(size)
+    width, height = size
+    figure.set_size_inches(width * n_panels, height)
     figure.set_layout_engine("constrained")
-    return figure
+    figure.suptitle(title)
+    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def _legend(axes):
+    """Handles by label, each label once."""
+    entries = {}
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    return entries
 
 
 def _parity_panels(targets, predictions, n_atoms):

@@ -163,6 +163,23 @@ def test_learning_curve_of_nothing_is_refused():
         learning_curve_plot(SimpleNamespace(history_=[]), figure=Figure())
 
 
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda **given: parity_plot(targets(0), targets(1), N_ATOMS, **given),
+        lambda **given: pareto_plot(RESULTS, **given),
+        lambda **given: learning_curve_plot(trained(), **given),
+    ],
+    ids=["parity", "pareto", "learning curve"],
+)
+def test_panels_stand_in_a_row_below_the_title(plot):
+    given = Figure()
+    figure = plot(title="Mo", figure=given)
+    assert figure is given
+    assert figure.get_suptitle() == "Mo"
+    assert figure.axes[0].get_gridspec().get_geometry() == (1, len(figure.axes))
+
+
 def test_figures_can_be_written_without_a_display(tmp_path):
     pareto_plot(RESULTS, title="Cost", figure=Figure()).savefig(tmp_path / "pareto.png")
     figure = parity_plot(targets(0), targets(1), N_ATOMS, title="SNAP", figure=Figure())
