@@ -14,8 +14,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = ["cpu", "pairs", "quadratic"]  # compiled once
-SIMD_KERNELS = ["acsf", "bispectrum", "pair_distance", "soap"]  # compiled for every instruction set
+KERNELS = ["blas", "cpu", "pairs", "quadratic"]  # compiled once
+SIMD_KERNELS = ["acsf", "bispectrum", "outer_sums", "pair_distance", "soap"]  # compiled for every instruction set
 
 SOURCE = Path("mlfeat") / "_ext"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"} and sys.platform != "win32"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import blas, lapack
 
+from mlfeat._ext import blas
 from mlfeat.potentials._packed import PackedMatrix
 
 logger = logging.getLogger("mlfeat")
@@ -167,12 +167,13 @@ class KalmanFilter:
         if not len(errors):
             return np.zeros(self.n_parameters)
         products, triangle = self._innovation(rows)
-        scaled = blas.dtrsv(triangle, errors, lower=1)
+        scaled = errors[:, None].copy("F")
+        blas.solve_left(triangle, scaled)
         change = np.empty(self.n_parameters)
         for part, matrix, product in zip(self.slices, self._matrices, products, strict=True):
-            factor = blas.dtrsm(1.0, triangle, product, lower=1, overwrite_b=1)
-            change[part] = scaled @ factor
-            matrix.subtract(factor)
+            blas.solve_left(triangle, product)
+            change[part] = scaled[:, 0] @ product
+            matrix.subtract(product)
         self._age(len(errors))
         return change
 
@@ -206,9 +207,8 @@ class KalmanFilter:
             products, matrix = self._propagate(rows)
             if not np.isfinite(matrix).all():
                 raise ValueError("derivatives of measurements overflow: the training diverges, or data are bad")
-            triangle, failed = lapack.dpotrf(matrix, lower=1, clean=1, overwrite_a=1)
-            if not failed:
-                return products, triangle
+            if blas.cholesky(matrix):
+                return products, matrix
             if attempt == 0:
                 self._restore()
         raise linalg.LinAlgError("the innovation covariance is not positive definite")
@@ -241,7 +241,8 @@ class KalmanFilter:
         """Give the prior back what it lost by forgetting, and make P positive definite."""
         lost = (1 - self._remembered) / self.covariance if self.growth < np.inf else 0.0
         for matrix in self._matrices:
-            factor, failed = lapack.dpotrf(matrix.dense(), lower=1, clean=1, overwrite_a=1)
+            factor = matrix.dense()
+            failed = not blas.cholesky(factor)
             if failed:
                 self.n_repairs += 1
                 logger.warning("covariance of the Kalman filter was not positive definite: repaired")
@@ -265,11 +266,15 @@ def _nearest_factor(lower):
 def _with_information(factor, information):
     """Lower triangle of (P⁻¹ + δ)⁻¹ = L (1 + δ LᵀL)⁻¹ Lᵀ of P = L Lᵀ, positive definite by construction."""
     if information:
-        inner = information * lapack.dlauum(factor, lower=1)[0]
+        inner = factor.copy("F")
+        blas.gram_of_triangle(inner)
+        inner *= information
         np.einsum("ii->i", inner)[:] += 1
-        inner = lapack.dpotrf(inner, lower=1, overwrite_a=1)[0]
-        factor = blas.dtrsm(1.0, inner, factor, side=1, lower=1, trans_a=1, overwrite_b=1)
-    return blas.dsyrk(1.0, factor, lower=1)
+        blas.cholesky(inner)
+        blas.solve_right_transposed(inner, factor)
+    lower = np.zeros(factor.shape, order="F")
+    blas.syrk(1.0, factor, lower)
+    return lower
 
 
 def layer_blocks(sizes, limit):

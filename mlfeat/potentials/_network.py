@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mlfeat._ext import kernel
 from mlfeat.potentials._activations import ACTIVATIONS
 
 
@@ -149,17 +150,10 @@ class ForwardPass:
         """
         along, lambdas = self._second_sweep(owners, directions)
         out = np.zeros((len(starts) - 1, self.network.n_parameters))
+        outer_sums = kernel("outer_sums").outer_sums
         layers = zip(self.network.layers, self.inputs, self.sensitivities, along, lambdas, strict=True)
         for (weights, biases), a, delta, dot, lam in layers:
-            left = np.concatenate([lam, delta[owners]])
-            right = np.concatenate([a[owners], dot])
-            shape = lam.shape[1], a.shape[1]
-            count = len(owners)
-            for s in range(len(starts) - 1):
-                i, j = starts[s], starts[s + 1]
-                block = out[s, weights].reshape(shape)
-                np.matmul(left[i:j].T, right[i:j], out=block)
-                block += left[count + i : count + j].T @ right[count + i : count + j]
+            outer_sums(lam, a, delta, dot, owners, starts, weights.start, out)
             nonempty = np.flatnonzero(np.diff(starts))
             if len(nonempty):
                 out[nonempty, biases] = np.add.reduceat(lam, starts[nonempty], axis=0)

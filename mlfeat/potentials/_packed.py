@@ -1,7 +1,8 @@
 """A symmetric matrix that takes half the memory of a full one, updated in place by BLAS."""
 
 import numpy as np
-from scipy.linalg import blas
+
+from mlfeat._ext import blas
 
 WIDTH = 128  # columns of a block, measured
 PENDING = 64  # columns that are subtracted at a time, measured
@@ -45,20 +46,20 @@ class PackedMatrix:
         out = np.zeros(rows.shape, order="F")
         for (start, stop), above, square in zip(self._ranges, self._above, self._squares, strict=True):
             mine, target = rows[:, start:stop], out[:, start:stop]
-            blas.dsymm(1.0, square, mine, 1.0, target, side=1, lower=1, overwrite_c=1)
+            blas.symm(square, mine, target)
             if start:
-                blas.dgemm(1.0, rows[:, :start], above, 1.0, target, overwrite_c=1)
-                blas.dgemm(1.0, mine, above, 1.0, out[:, :start], trans_b=1, overwrite_c=1)
+                blas.gemm(1.0, rows[:, :start], above, target)
+                blas.gemm(1.0, mine, above, out[:, :start], trans_b=True)
         return out
 
     def _vector_product(self, row):
         out = np.zeros(self.size)
         for (start, stop), above, square in zip(self._ranges, self._above, self._squares, strict=True):
             mine, target = row[start:stop], out[start:stop]
-            blas.dsymv(1.0, square, mine, 1.0, target, lower=1, overwrite_y=1)
+            blas.symv(square, mine, target)
             if start:
-                blas.dgemv(1.0, above, row[:start], 1.0, target, trans=1, overwrite_y=1)
-                blas.dgemv(1.0, above, mine, 1.0, out[:start], overwrite_y=1)
+                blas.gemv(above, row[:start], target, trans=True)
+                blas.gemv(above, mine, out[:start])
         return out
 
     def subtract(self, rows):
@@ -81,9 +82,9 @@ class PackedMatrix:
     def _subtract(self, rows):
         for (start, stop), above, square in zip(self._ranges, self._above, self._squares, strict=True):
             mine = rows[:, start:stop]
-            blas.dsyrk(-1.0, mine, 1.0, square, trans=1, lower=1, overwrite_c=1)
+            blas.syrk(-1.0, mine, square, trans=True)
             if start:
-                blas.dgemm(-1.0, rows[:, :start], mine, 1.0, above, trans_a=1, overwrite_c=1)
+                blas.gemm(-1.0, rows[:, :start], mine, above, trans_a=True)
 
     def divide(self, number):
         """P / number."""
