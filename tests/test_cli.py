@@ -441,7 +441,7 @@ def test_predictions_of_a_gap_come_with_error_bars(gap_model, data, tmp_path, ca
 
 def test_gap_files_of_quip_are_models_too(gap_model, data, tmp_path, capsys):
     assert main(["convert", str(gap_model), f"{tmp_path}/Cu.xml"]) == 0
-    assert capsys.readouterr().out.startswith(f"{tmp_path}/Cu.xml\n{tmp_path}/Cu.xml.sparseX")
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/Cu.xml (QUIP)\n{tmp_path}/Cu.xml.sparseX")
     assert main(["convert", f"{tmp_path}/Cu.xml", f"{tmp_path}/back.mlfeat"]) == 0
     structures = ase.io.read(data / "test.xyz", ":")
     one, other = (mlfeat.predict_targets(load(path), structures) for path in (gap_model, tmp_path / "back.mlfeat"))
