@@ -137,7 +137,7 @@ def test_compare_writes_all_numbers(compared, data):
     assert gap["n_parameters"] >= gap["settings"]["gaussianapproximationpotential"]["n_sparse"] == 30
     assert 0 < gap["settings"]["gaussianapproximationpotential"]["force_sigma"] < 0.05  # found, not given
     assert nnp["settings"]["neuralnetworkpotential"]["hidden_layer_sizes"] == [6, 6]
-    assert nnp["n_parameters"] == 6 * (27 + 1) + 6 * 7 + 7
+    assert nnp["n_parameters"] == 6 * (23 + 1) + 6 * 7 + 7  # 4 of the 27 symmetry functions hardly vary
 
 
 @pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")  # the training set is tiny
