@@ -132,7 +132,7 @@ MIN_STD = 1e-4  # functions that hardly vary are left out: scaled, they would be
 NNP = {
     "Ni": _NetworkSettings("published", (24, 24), 5e-4, 0.0, 0.3, 0.0, 12, 4),
     "Cu": _NetworkSettings("published", (8, 8), 5e-4, 0.0, 0.3, 0.0, 12, 4),
-    "Li": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.3, 0.0, 12, 4),
+    "Li": _NetworkSettings("published", (24, 24), 1e-4, 1.0, 0.3, 0.0, 12, 4),
     "Mo": _NetworkSettings("published", (16, 16), 5e-4, 1.0, 1.0, 0.3, 12, 4),
     "Si": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.5, 0.3, 12, 4),
     "Ge": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.5, 0.3, 12, 4),
