@@ -389,7 +389,7 @@ def test_prior_measures_weights_as_zero(features, targets):
         information += np.sum(rows[single] ** 2)
         np.testing.assert_allclose(errors[single], 0 - rows[single] @ parameters, rtol=1e-12)
     np.testing.assert_allclose(information, 40 * 2.0 * len(parameters), rtol=1e-10)
-    np.testing.assert_allclose(penalty, 40 * 2.0 * np.sum(parameters**2), rtol=0.15)
+    np.testing.assert_allclose(penalty, 40 * 2.0 * np.sum(parameters**2), rtol=0.15)  # which are measured is random
 
 
 # ---------------------------------------------------------------------- committees and extrapolation
