@@ -108,7 +108,7 @@ class PotentialCalculator(Calculator):
         descriptor._check_unchanged()
         check_mode(extrapolation, potential)
         # Copies, so that the results stay the same when the model is changed or fitted again.
-        self._descriptor = descriptor._frozen()
+        self._descriptor = potential.learned_descriptor(descriptor)._frozen()
         self._steps = tuple(step._frozen() for step in steps)
         self._potential = potential._frozen()
         self._baseline = self._potential.baseline = copy.deepcopy(potential.baseline)

@@ -254,6 +254,39 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         items = [frozen._item(*computed[key], key, get_group(a)) for key, a in zip(keys, structures, strict=True)]
         return FeatureSet(items, self.get_feature_names_out())
 
+    def remake(self, X):
+        """Compute the features of structures whose neighbor lists are known from features by a like descriptor.
+
+        Parameters
+        ----------
+        X : FeatureSet
+            Features, without steps, by a descriptor with the same species and cutoff.
+
+        Returns
+        -------
+        FeatureSet
+            As `transform` gives it.
+        """
+        frozen, own, items = self._frozen(), self.cache_key(), [None] * len(X)
+
+        def work(start, stop):
+            for k in range(start, stop):
+                items[k] = frozen._remade(X.items[k], own)
+
+        run_chunks(work, len(X), self.n_jobs, align=1)
+        return FeatureSet(items, self.get_feature_names_out())
+
+    def _remade(self, item, own):
+        key = None if item.key is None else (own, item.key[1])
+        found = None if key is None else CACHE.get(key)
+        if found is not None:
+            return self._item(*found, key, item.group)
+        values = np.ascontiguousarray(self.values(item.pairs))
+        values.flags.writeable = False
+        if key is not None:
+            CACHE.put(key, (item.pairs, values), item.pairs.nbytes + values.nbytes)
+        return self._item(item.pairs, values, key, item.group)
+
     def _check_unchanged(self):
         """NotFittedError if parameters were set since `fit`: the features would belong to neither."""
         found = joblib.hash(self._parameters())

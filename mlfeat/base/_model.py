@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.base._descriptor import Descriptor
 from mlfeat.base._extrapolation import FAR, check_mode, describe, names_features, report
@@ -80,7 +81,7 @@ def predict_targets(model, structures, *, extrapolation="warn"):
         Names the structures, and the atoms and features farthest beyond the range.
     """
     check_mode(extrapolation, split_model(model)[2])
-    features, potential = _features(model, structures)
+    features, potential = model_features(model, structures)
     if extrapolation != "ignore" and names_features(potential):
         message = _extrapolation_message(features, potential, structures)
         if message:
@@ -104,13 +105,13 @@ def extrapolation_grades(model, structures):
         The largest grade among each structure's atoms, above one where the model extrapolates; NaN if the potential
         has no `extrapolation_grade`, as models read from LAMMPS' files.
     """
-    features, potential = _features(model, structures)
+    features, potential = model_features(model, structures)
     return _grades(features, potential)
 
 
 def warn_of_extrapolation(model, structures, stacklevel=2):
     """Warn of structures that the model extrapolates to, by index, name and grade, and by features if it can say."""
-    features, potential = _features(model, structures)
+    features, potential = model_features(model, structures)
     message = _extrapolation_message(features, potential, structures)
     if message:
         report(message, "warn", stacklevel)
@@ -140,9 +141,11 @@ def _extrapolation_message(features, potential, structures):
     )
 
 
-def _features(model, structures):
+def model_features(model, structures):
+    """Features of structures, such as the model's potential takes, and the potential."""
     descriptor, steps, potential = split_model(model)
-    features = descriptor.transform(structures)
+    check_is_fitted(potential)
+    features = potential.learned_descriptor(descriptor).transform(structures)
     for step in steps:
         features = step.transform(features)
     return features, potential

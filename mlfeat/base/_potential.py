@@ -58,6 +58,24 @@ class PotentialMixin(RegressorMixin):
         """
         return self
 
+    def learned_descriptor(self, descriptor):
+        """Give the descriptor whose features the potential takes.
+
+        A potential that learns parameters of its descriptor overrides this. The descriptor before it in a Pipeline
+        stays as it was: the features that it makes are made anew by the learned one, from their neighbor lists.
+
+        Parameters
+        ----------
+        descriptor : Descriptor
+            The fitted one before the potential, or the learned one itself.
+
+        Returns
+        -------
+        Descriptor
+            Here the given one.
+        """
+        return descriptor
+
     def predict(self, X, return_std=False):
         """Predict energies.
 

@@ -123,6 +123,9 @@ class DescriptorUnion(Descriptor, _BaseComposition):
 
     def _setup(self):
         self.descriptors_ = [(name, self._prepared(name, part)) for name, part in self._given()]
+        self._measure()
+
+    def _measure(self):
         self.cutoff_ = max(part.cutoff_ for _, part in self.descriptors_)
         self.n_features_out_ = sum(part.n_features_out_ for _, part in self.descriptors_)
 
@@ -150,6 +153,14 @@ class DescriptorUnion(Descriptor, _BaseComposition):
                 raise ValueError(f"the fitted part {fitted_name!r} differs from the part {name!r} of the parameters")
 
     # ---------------------------------------------------------------- parts
+
+    @classmethod
+    def _of_fitted(cls, parts):
+        """A fitted union of fitted parts (name, descriptor) with the same species, as they are."""
+        union = cls(parts, species=parts[0][1].species_, n_jobs=parts[0][1].n_jobs)
+        union.descriptors_, union.species_ = list(parts), union.species
+        union._measure()
+        return union
 
     @property
     def named_descriptors_(self):

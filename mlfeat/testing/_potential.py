@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.base import predict_targets, split_model
+from mlfeat.base._model import model_features
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.persistence import load, save
 from mlfeat.targets import make_targets
@@ -302,10 +303,7 @@ def _assert_same(model, other, atoms, what, order=slice(None)):
 
 def _scale(model, atoms):
     """Σ_ik |c_ik B_ik| (eV): the size of the terms that energy, forces (per Å) and virial are sums of."""
-    descriptor, steps, potential = split_model(model)
-    features = descriptor.transform([atoms])
-    for step in steps:
-        features = step.transform(features)
+    features, potential = model_features(model, [atoms])
     energies, cotangents = potential.energy_and_cotangent(features[0])
     return np.abs(energies).sum() + np.abs(cotangents * features[0].values).sum()
 
