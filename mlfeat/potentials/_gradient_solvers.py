@@ -3,9 +3,8 @@
 import numpy as np
 from scipy.optimize import minimize
 
+from mlfeat.potentials._residuals import gradient_residuals
 from mlfeat.potentials._structure_pass import StructurePass
-
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def loss_and_gradient(networks, data, k, scale):
@@ -22,28 +21,11 @@ def loss_and_gradient(networks, data, k, scale):
     energy_factor = 2 * w_energy * residual * scale / item.n_atoms
     directions = np.zeros(item.values.shape)
     if w_forces > 0 or w_stress > 0:
-        more, displacements = _gradient_residuals(item, data.targets[k], scale, found.gradients, w_forces, w_stress)
+        gradients = scale * item.vjp(found.gradients)
+        more, displacements = gradient_residuals(item.pairs, gradients, data.targets[k], w_forces, w_stress)
         loss += more
-        directions = item.jvp(displacements)
+        directions = item.jvp(scale * displacements)
     return loss, found.loss_derivative(energy_factor, directions)
-
-
-def _gradient_residuals(item, target, scale, cotangents, w_forces, w_stress):
-    """Loss of forces and stress, and its derivative with respect to the pair gradients of the output (P, 3)."""
-    pairs = item.pairs
-    gradients = scale * item.vjp(cotangents)
-    loss, displacements = 0.0, np.zeros((pairs.n_pairs, 3))
-    if w_forces > 0:
-        residual = pairs.forces(gradients) - target["forces"]
-        loss += w_forces * np.sum(residual**2)
-        displacements += 2 * w_forces * (residual[pairs.first] - residual[pairs.second])
-    if w_stress > 0:
-        residual = pairs.stress(gradients) - target["stress"]
-        loss += w_stress * np.sum(residual**2)
-        for factor, (x, y) in zip(2 * w_stress / pairs.volume * residual, _VOIGT, strict=True):
-            displacements[:, x] += 0.5 * factor * pairs.vectors[:, y]
-            displacements[:, y] += 0.5 * factor * pairs.vectors[:, x]
-    return loss, scale * displacements
 
 
 class _GradientSolver:

@@ -10,7 +10,6 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from mlfeat._archive import check_array
 from mlfeat.base import PotentialMixin
 from mlfeat.base._potential import check_features
 from mlfeat.potentials._activations import ACTIVATIONS
+from mlfeat.potentials._committee import CommitteeMixin
 from mlfeat.potentials._measurements import Measurements
 from mlfeat.potentials._network import Network
 from mlfeat.potentials._neural_energy import NeuralEnergy
@@ -33,6 +33,7 @@ from mlfeat.potentials._rows import (
     check_baseline,
     check_sample_weight,
     residual_targets,
+    structure_weights,
     warn_of_unknown_groups,
 )
 from mlfeat.potentials._solvers import make_solver
@@ -69,7 +70,7 @@ SMALL_FORCES = 1e-6  # of the spread of energies per atom, in 1/Å: forces that 
 NOISE = 0.1  # of the forces' size: what residuals of the end of a training are like
 
 
-class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
+class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     r"""Neural networks of atoms' features, one for each element: the potential of Behler and Parrinello.
 
     .. math:: E = E_0 + \sum_i \big( b_{s_i} + \epsilon\, \mathrm{NN}_{s_i}(B_i) \big), \qquad
@@ -405,7 +406,7 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
                 "set hidden_layer_sizes and activation as they were, or warm_start=False"
             )
         targets = residual_targets(X, y, self.baseline)
-        structure_weights = _structure_weights(X, targets, weights, sample_weight)
+        own_weights = structure_weights(X, targets, weights, sample_weight)
         warn_of_unknown_groups(self.group_weights, {item.group for item in X}, stacklevel=4)
         values = [np.concatenate([item.values[item.species == s] for item in X]) for s in range(len(species))]
         check_inputs(values, X.feature_names, species, vary=not again)
@@ -420,12 +421,12 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         low, high = [np.stack([f(own) for own in values]) for f in (_least, _largest)]
         self.input_min_, self.input_max_ = np.minimum(self.input_min_, low), np.maximum(self.input_max_, high)
         targets["energy"] -= [self.intercept_[item.species].sum() for item in X]
-        scale, noise = _sizes(targets, structure_weights, np.array([item.n_atoms for item in X]))
+        scale, noise = _sizes(targets, own_weights, np.array([item.n_atoms for item in X]))
         if not again:
             self.scale_ = scale
         if not hasattr(self, "_noise"):
             self._noise = noise
-        return Measurements(X.items, targets, structure_weights, self.memory_limit)
+        return Measurements(X.items, targets, own_weights, self.memory_limit)
 
     def _training(self, k, data, split=False, again=False):
         """Training of member k; with `split` on a part of the data, the rest serving for early stopping.
@@ -542,6 +543,10 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         return tuple(networks)
 
     @property
+    def _n_members(self):
+        return len(getattr(self, "parameters_", ()))
+
+    @property
     def n_parameters_(self):
         """Number of weights and biases of a member's networks."""
         return self.parameters_.shape[1]
@@ -572,58 +577,6 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
             Derivatives ∂E_i/∂B_i.
         """
         return self.energy_model().energy_and_cotangent(features)
-
-    @available_if(lambda self: len(getattr(self, "parameters_", ())) > 1)
-    def predict_std(self, X):
-        """Spread of the energies that the members of a committee give.
-
-        Parameters
-        ----------
-        X : FeatureSet or sequence of features
-            Features of structures, with `values` and `species`.
-
-        Returns
-        -------
-        array of shape (n_structures,)
-            Standard deviation of the total energy (n_models − 1 degrees of freedom), eV.
-        """
-        model = self.energy_model()
-        return np.array([np.std(model.member_energies(item).sum(axis=1), ddof=1) for item in X])
-
-    @available_if(lambda self: len(getattr(self, "parameters_", ())) > 1)
-    def energies_std(self, features):
-        """Spread of the energies of atoms among the members of a committee.
-
-        Parameters
-        ----------
-        features : StructureFeatures or AtomFeatures
-            With `values` and `species`.
-
-        Returns
-        -------
-        array of shape (n_atoms,)
-            Standard deviations, eV.
-        """
-        return np.std(self.energy_model().member_energies(features), axis=0, ddof=1)
-
-    @available_if(lambda self: len(getattr(self, "parameters_", ())) > 1)
-    def forces_std(self, features):
-        """Spread of the forces among the members of a committee.
-
-        Parameters
-        ----------
-        features : StructureFeatures
-            Features with their derivatives.
-
-        Returns
-        -------
-        array of shape (n_atoms, 3)
-            Standard deviations of the components, eV/Å.
-        """
-        model = self.energy_model()
-        members = (model.member(k) for k in range(len(self.parameters_)))
-        cotangents = (member.energy_and_cotangent(features)[1] for member in members)
-        return np.std([features.pairs.forces(features.vjp(c)) for c in cotangents], axis=0, ddof=1)
 
     def extrapolation_grade(self, features):
         r"""How far each atom's features are outside the ranges that they had in training.
@@ -676,21 +629,6 @@ class NeuralNetworkPotential(PotentialMixin, BaseEstimator):
         ranges = self.input_min_[species, columns], self.input_max_[species, columns]
         found = atoms, columns, features.values[atoms, columns], *ranges
         return list(zip(*(part.tolist() for part in found), strict=True))
-
-
-def _structure_weights(items, targets, weights, sample_weight):
-    """Weights of squared residuals (n_structures, 3) of energies, forces and stresses; zero where there are none."""
-    found = np.zeros((len(items), 3))
-    for k, (item, target) in enumerate(zip(items, targets, strict=True)):
-        has_stress = np.isfinite(target["stress"]).all() and item.pairs.volume > 0
-        has = (True, target["forces"] is not None, has_stress)
-        kinds = [weights((item.group, kind)) for kind in ("energy", "forces", "stress")]
-        found[k] = np.multiply(has, kinds) * (1.0 if sample_weight is None else sample_weight[k])
-    if weights.kinds["forces"] > 0 and all(target is None for target in targets["forces"]):
-        raise ValueError("no structure has forces, but they have a weight: set force_weight=0 to train on energies")
-    if not found.any():
-        raise ValueError("nothing to train on: all weights are zero")
-    return found
 
 
 def _least(values):

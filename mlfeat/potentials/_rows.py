@@ -253,3 +253,18 @@ def check_sample_weight(sample_weight, n_structures):
         index = int(np.argmax(bad))
         raise ValueError(f"sample_weight[{index}] is {weights[index]}: weights are finite numbers, zero or more")
     return weights
+
+
+def structure_weights(items, targets, weights, sample_weight):
+    """Weights of squared residuals (n_structures, 3) of energies, forces and stresses; zero where there are none."""
+    found = np.zeros((len(items), 3))
+    for k, (item, target) in enumerate(zip(items, targets, strict=True)):
+        has_stress = np.isfinite(target["stress"]).all() and item.pairs.volume > 0
+        has = (True, target["forces"] is not None, has_stress)
+        kinds = [weights((item.group, kind)) for kind in ("energy", "forces", "stress")]
+        found[k] = np.multiply(has, kinds) * (1.0 if sample_weight is None else sample_weight[k])
+    if weights.kinds["forces"] > 0 and all(target is None for target in targets["forces"]):
+        raise ValueError("no structure has forces, but they have a weight: set force_weight=0 to train on energies")
+    if not found.any():
+        raise ValueError("nothing to train on: all weights are zero")
+    return found
