@@ -1,14 +1,11 @@
 """Potentials with a neural network for each element, trained on energies, forces and stresses."""
 
-import math
 import threading
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
@@ -28,6 +25,7 @@ from mlfeat.potentials._neural_settings import (
     network_forms,
     species_energies,
 )
+from mlfeat.potentials._restore import as_it_was_if_this_fails
 from mlfeat.potentials._rows import (
     KindWeights,
     check_baseline,
@@ -36,8 +34,9 @@ from mlfeat.potentials._rows import (
     structure_weights,
     warn_of_unknown_groups,
 )
+from mlfeat.potentials._settings import split_validation
 from mlfeat.potentials._solvers import make_solver
-from mlfeat.potentials._training import Errors, Training
+from mlfeat.potentials._training import Training, learning_curve
 
 __all__ = ["NeuralNetworkPotential"]
 
@@ -346,7 +345,7 @@ class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
             index); if a feature does not vary, a species has no atoms, or there are no forces but a weight for them.
         """
         again = self.warm_start and hasattr(self, "parameters_")
-        with self._as_it_was_if_this_fails():
+        with as_it_was_if_this_fails(self):
             data = self._start(X, y, sample_weight, again)
             trainings = [self._training(k, data, self.early_stopping, again) for k in range(self.n_models)]
             return self._train(trainings, self.max_iter, self.n_iter_no_change if self.early_stopping else np.inf)
@@ -370,19 +369,9 @@ class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         self
             The fitted potential.
         """
-        with self._as_it_was_if_this_fails():
+        with as_it_was_if_this_fails(self):
             data = self._start(X, y, sample_weight, again=hasattr(self, "parameters_"))
             return self._train([self._training(k, data) for k in range(self.n_models)], 1, np.inf)
-
-    @contextmanager
-    def _as_it_was_if_this_fails(self):
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _start(self, X, y, sample_weight, again):
         """Check everything before any work; returns the Measurements."""
@@ -436,15 +425,8 @@ class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         self._make_solvers(data)
         validation = None
         if split:
-            n_left_out = math.ceil(self.validation_fraction * len(data))
-            if not 0 < n_left_out < len(data):
-                raise ValueError(
-                    f"early stopping with validation_fraction={self.validation_fraction} would train on "
-                    f"{len(data) - n_left_out} of {len(data)} structures: set early_stopping=False, or add structures"
-                )
-            everything = np.arange(len(data))
-            train, rest = train_test_split(everything, test_size=n_left_out, random_state=self._split_seeds[k])
-            data, validation = data[np.sort(train)], data[np.sort(rest)]
+            train, rest = split_validation(len(data), self.validation_fraction, self._split_seeds[k])
+            data, validation = data[train], data[rest]
         known = self.networks_[k] if again and k < len(self.parameters_) else None
         return Training(self._solvers[k], data, validation, self.scale_, known)
 
@@ -502,7 +484,7 @@ class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     def _finish(self, trainings):
         self.parameters_ = np.array([_flat(training.best) for training in trainings])
         self.n_iter_ += max(len(training.history) for training in trainings)
-        self.history_ = [_learning_curve(training.history) for training in trainings]
+        self.history_ = [learning_curve(training.history) for training in trainings]
         return self
 
     def _check_fitted(self):
@@ -668,11 +650,3 @@ def _root_mean_square(parts, weights):
 
 def _flat(networks):
     return np.concatenate([network.parameters for network in networks])
-
-
-def _learning_curve(history):
-    """Arrays by name from the errors of each epoch."""
-    curve = {name: np.array([getattr(errors, name) for errors, _ in history]) for name in Errors._fields}
-    if history and history[0][1] is not None:
-        curve |= {f"validation_{name}": np.array([getattr(v, name) for _, v in history]) for name in Errors._fields}
-    return curve

@@ -1,13 +1,14 @@
 """Parameters of NeuralNetworkPotential, checked and made definite."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from mlfeat.potentials._activations import ACTIVATIONS
 from mlfeat.potentials._reference_energies import average_energies, given_energies
+from mlfeat.potentials._settings import INSIDE, NOT_NEGATIVE, POSITIVE, SHARE, check_parameters, is_count, is_number
 
 SOLVERS = ("kalman", "lbfgs", "adam")
 FRACTIONS = ("energy_fraction", "force_fraction", "stress_fraction")
@@ -15,27 +16,23 @@ KALMAN_TYPES = ("fading", "noise")
 MEASUREMENTS = 64  # of an update of the filter: enough for matrix products, few enough for one linearization
 STRUCTURES = 8  # of a step of Adam
 
-_POSITIVE = ("a positive number", lambda v: v > 0)
-_NOT_NEGATIVE = ("zero or a positive number", lambda v: v >= 0)
-_SHARE = ("between 0 and 1", lambda v: 0 <= v <= 1)
-_INSIDE = ("between 0 and 1, exclusively", lambda v: 0 < v < 1)
 _NUMBERS = {
-    "energy_fraction": _SHARE,
-    "force_fraction": _SHARE,
-    "stress_fraction": _SHARE,
-    "energy_threshold": _NOT_NEGATIVE,
-    "force_threshold": _NOT_NEGATIVE,
-    "kalman_epsilon": _POSITIVE,
-    "kalman_q0": _NOT_NEGATIVE,
-    "kalman_q_tau": _NOT_NEGATIVE,
-    "kalman_q_min": _NOT_NEGATIVE,
-    "kalman_eta": _POSITIVE,
-    "kalman_eta_tau": _NOT_NEGATIVE,
-    "kalman_eta_max": _POSITIVE,
-    "learning_rate": _POSITIVE,
-    "alpha": _NOT_NEGATIVE,
-    "validation_fraction": _INSIDE,
-    "tol": _NOT_NEGATIVE,
+    "energy_fraction": SHARE,
+    "force_fraction": SHARE,
+    "stress_fraction": SHARE,
+    "energy_threshold": NOT_NEGATIVE,
+    "force_threshold": NOT_NEGATIVE,
+    "kalman_epsilon": POSITIVE,
+    "kalman_q0": NOT_NEGATIVE,
+    "kalman_q_tau": NOT_NEGATIVE,
+    "kalman_q_min": NOT_NEGATIVE,
+    "kalman_eta": POSITIVE,
+    "kalman_eta_tau": NOT_NEGATIVE,
+    "kalman_eta_max": POSITIVE,
+    "learning_rate": POSITIVE,
+    "alpha": NOT_NEGATIVE,
+    "validation_fraction": INSIDE,
+    "tol": NOT_NEGATIVE,
 }
 _COUNTS = {  # and what else they may be
     "max_iter": (),
@@ -56,22 +53,10 @@ _CHOICES = {
 
 def check_settings(potential):
     """Raise ValueError for the first parameter that is wrong."""
-    for name, (expected, valid) in _NUMBERS.items():
-        value = getattr(potential, name)
-        if not _is_number(value) or not np.isfinite(value) or not valid(value):
-            raise ValueError(f"{name}={value!r}: must be {expected}")
-    for name, others in _COUNTS.items():
-        value = getattr(potential, name)
-        if not _is_count(value) and not any(value is other or value == other for other in others):
-            alternative = "".join(f"{other!r} or " for other in others)
-            raise ValueError(f"{name}={value!r}: must be {alternative}a positive integer")
-    for name, allowed in _CHOICES.items():
-        value = getattr(potential, name)
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+    check_parameters(potential, _NUMBERS, _COUNTS, _CHOICES)
     _check_filter(potential)
     limit = potential.memory_limit
-    if not _is_number(limit) or not limit >= 0:
+    if not is_number(limit) or not limit >= 0:
         raise ValueError(f"memory_limit={limit!r}: must be a number of bytes, or infinite")
     check_random_state(potential.random_state)
 
@@ -79,18 +64,10 @@ def check_settings(potential):
 def _check_filter(potential):
     for name in ("kalman_lambda", "kalman_nu"):
         value = getattr(potential, name)
-        if value != "auto" and not (_is_number(value) and 0 < value <= 1):
+        if value != "auto" and not (is_number(value) and 0 < value <= 1):
             raise ValueError(f"{name}={value!r}: must be 'auto', or more than 0 and at most 1")
     if potential.solver == "kalman" and not any(getattr(potential, name) for name in FRACTIONS):
         raise ValueError(f"{', '.join(FRACTIONS)} are all zero: nothing would be measured")
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_count(value):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
 def batch_size(potential):
@@ -113,7 +90,7 @@ def _layers(given, symbol):
             raise ValueError(f"hidden_layer_sizes has no entry for {symbol}: give one for every species")
         given = given[symbol]
     layers = (given,) if isinstance(given, Integral) else given
-    if not isinstance(layers, (Sequence, np.ndarray)) or not all(map(_is_count, layers)):
+    if not isinstance(layers, (Sequence, np.ndarray)) or not all(map(is_count, layers)):
         raise ValueError(f"hidden_layer_sizes={given!r}: must be positive integers, one for each hidden layer")
     return tuple(int(n) for n in layers)
 

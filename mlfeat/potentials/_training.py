@@ -143,3 +143,11 @@ class Training:
             raise ValueError(f"training diverged in epoch {epoch}: {remedy}") from cause
         warnings.warn(f"training diverged in epoch {epoch}: the best networks before are kept; {remedy}", stacklevel=2)
         return None
+
+
+def learning_curve(history):
+    """Arrays by name from the errors of each epoch."""
+    curve = {name: np.array([getattr(errors, name) for errors, _ in history]) for name in Errors._fields}
+    if history and history[0][1] is not None:
+        curve |= {f"validation_{name}": np.array([getattr(v, name) for _, v in history]) for name in Errors._fields}
+    return curve
