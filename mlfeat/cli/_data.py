@@ -7,9 +7,11 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.formats import string2index
 
 from mlfeat.base import PotentialMixin
 from mlfeat.cli._errors import UsageError, bad_input, one_line
+from mlfeat.io import read_cfg
 from mlfeat.metrics import evaluate
 from mlfeat.neighbors import NeighborPairs, check_structures
 from mlfeat.targets import get_groups, make_targets
@@ -68,10 +70,16 @@ def add_data_options(parser):
     )
     for name in ("energy", "forces", "stress"):
         group.add_argument(f"--{name}-key", metavar="KEY", help=f"name of the {name}")
+    group.add_argument(
+        "--types",
+        type=lambda text: text.split(","),
+        metavar="LIST",
+        help="elements of the types 0, 1, … in MLIP's .cfg files, as in Mo,W",
+    )
 
 
 def read_structures(path, args=None):
-    """All structures of a file in any format ASE reads; ``path@index`` selects some of them.
+    """All structures of a file in any format ASE reads, or MLIP's; ``path@index`` selects some of them.
 
     With the options of `add_data_options` in ``args``, their quantities become those of the
     structures.
@@ -83,18 +91,38 @@ def read_structures(path, args=None):
         raise UsageError(f"{file}: no such file")
     if file.is_file() and file.stat().st_size == 0:
         raise UsageError(f"{file}: the file is empty")
-    try:
-        structures = ase.io.read(path if selected else f"{path}@:")
-    except Exception as error:  # ASE's readers raise anything on a damaged file
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise UsageError(f"{path}: ASE cannot read it ({reason})") from error
-    structures = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+    index = path.rpartition("@")[2] if selected else ":"
+    structures = _read_cfg(file, index, args) if _is_cfg(file) else _read_ase(path, file, index)
     with bad_input(path):
         check_structures(structures)
         for index, atoms in enumerate(structures):
             NeighborPairs.from_atoms(atoms, _OVERLAP, index=index)
     _use_keys(path, structures, args)
     return structures
+
+
+def _is_cfg(file):
+    """Whether a file is one of MLIP's; those of AtomEye have the same ending."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(100).lstrip().startswith(b"BEGIN_CFG")
+
+
+def _read_cfg(file, index, args):
+    with bad_input():  # the messages name the file
+        structures = read_cfg(file, getattr(args, "types", None))
+    with bad_input(f"{file}@{index}"):
+        return structures[string2index(index) if ":" in index else slice(int(index), int(index) + 1 or None)]
+
+
+def _read_ase(path, file, index):
+    try:
+        structures = ase.io.read(f"{file}@{index}")
+    except Exception as error:  # ASE's readers raise anything on a damaged file
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UsageError(f"{path}: ASE cannot read it ({reason})") from error
+    return [structures] if isinstance(structures, ase.Atoms) else list(structures)
 
 
 def load_data(path, args=None):
