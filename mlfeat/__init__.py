@@ -4,7 +4,15 @@ from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
 from mlfeat.calculator import PotentialCalculator
-from mlfeat.descriptors import ACSF, SOAP, Bispectrum, DescriptorUnion, PairDistance, make_descriptor_union
+from mlfeat.descriptors import (
+    ACSF,
+    SOAP,
+    Bispectrum,
+    DescriptorUnion,
+    MomentTensor,
+    PairDistance,
+    make_descriptor_union,
+)
 from mlfeat.persistence import load, save
 from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
@@ -23,6 +31,7 @@ __all__ = [
     "FeatureSelector",
     "GaussianApproximationPotential",
     "LinearPotential",
+    "MomentTensor",
     "NeuralNetworkPotential",
     "PairDistance",
     "PotentialCalculator",

@@ -43,7 +43,7 @@ UNITS = {
 _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model"}
 
 _MODULES = {
-    "mlfeat.descriptors": "ACSF Bispectrum DescriptorUnion PairDistance SOAP",
+    "mlfeat.descriptors": "ACSF Bispectrum DescriptorUnion MomentTensor PairDistance SOAP",
     "mlfeat.potentials": "GaussianApproximationPotential LinearPotential NeuralNetworkPotential ZBL",
     "mlfeat.preprocessing": "FeatureScaler FeatureSelector QuadraticExpansion",
     "sklearn.linear_model": (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from mlfeat import ACSF, SOAP, Bispectrum, _ext
+from mlfeat import ACSF, SOAP, Bispectrum, MomentTensor, _ext
 from mlfeat.neighbors import NeighborPairs
 from mlfeat.testing import assert_close, awkward_structures, crystal
 
@@ -24,6 +24,8 @@ DESCRIPTORS = {
     "chem, inner": Bispectrum(twojmax=3, chemflag=True, bnormflag=True, **INNER),
     "acsf": ACSF(cutoff=4.3),
     "acsf, all kinds": ACSF(4.3, [(0.3, 1.0), (0.1, 0.0, 3.0)], ANGULAR, ANGULAR, inner_cutoff=0.2),
+    "moments": MomentTensor(4.3, 12),
+    "moments, many functions": MomentTensor(4.3, 18, n_polynomials=5, min_dist=1.0),
     "soap": SOAP(cutoff=4.3),
     "soap, odd sizes": SOAP(cutoff=4.3, n_max=5, l_max=3, normalize=False),
     "soap, mu1nu1": SOAP(cutoff=4.3, n_max=3, l_max=4, compression="mu1nu1"),
