@@ -1,0 +1,81 @@
+"""The loss of moment tensor potentials as a function of their parameters, for all ways to minimize it."""
+
+import numpy as np
+
+from mlfeat.potentials._moment_data import ordered_sum
+from mlfeat.potentials._moment_design import normal_matrix
+from mlfeat.potentials._moment_model import MomentModel, loss_and_gradient, to_errors
+from mlfeat.potentials._moment_varpro import Projected
+
+
+class MomentProblem:
+    """Weighted squared residuals of some structures, with a penalty of the coefficients.
+
+    Parameters
+    ----------
+    data : MomentData
+    descriptor : MomentTensor
+        Fitted; its radial functions are replaced.
+    basis : MomentBasis
+    scaling : float
+    alpha : float
+        Penalty in units of the diagonal of the coefficients' normal equations, as they are at the start.
+    free_intercept : bool
+    tied : bool
+        Whether all species of centers have the same coefficients.
+    n_jobs : int or None
+
+    Attributes
+    ----------
+    penalty : array (n_groups F,)
+        α s_k², set by the one who minimizes.
+    """
+
+    def __init__(self, data, descriptor, basis, *, scaling, alpha, free_intercept, tied, n_jobs):
+        self.data, self.basis, self.alpha, self.free_intercept, self.n_jobs = data, basis, alpha, free_intercept, n_jobs
+        self._descriptor, self._scaling = descriptor, scaling
+        self.n_species = len(descriptor.species_)
+        self.n_groups = 1 if tied else self.n_species
+        self.penalty = None
+
+    def descriptor(self, radial):
+        """The MomentTensor with these radial coefficients."""
+        return self._descriptor.with_radial(radial, scaling=self._scaling, basis=self.basis)
+
+    def model(self, radial, coef, intercept):
+        """The MomentModel of these parameters."""
+        return MomentModel(self.descriptor(radial), np.reshape(coef, (self.n_groups, -1)), intercept)
+
+    def project(self, radial, coef=None):
+        """Linear parameters solved for, see `Projected`; None if the normal equations are not finite.
+
+        With coefficients `coef` (near the solution), with what a step of the radial coefficients needs.
+        """
+        own = None if coef is None else coef.reshape(self.n_groups, -1)
+        matrix = normal_matrix(self.descriptor(radial), self.data, self.n_groups, own, self.n_jobs)
+        if not np.isfinite(matrix).all():
+            return None
+        n_columns = self.n_groups * len(self.basis.scalars)
+        return Projected(matrix, self.n_species, n_columns, self.free_intercept, self.alpha, self.penalty)
+
+    def loss(self, radial, coef, intercept):
+        """The loss with its penalty, and its derivatives by the three; errors of the structures too.
+
+        Returns
+        -------
+        loss : float
+        derivatives : tuple of arrays
+            By `radial` (S, S, n_radial, K), `coef` (n_groups F,), `intercept` (n_species,).
+        errors : Errors
+        """
+        model = self.model(radial, coef, intercept)
+
+        def block_sum(block):
+            return sum(np.concatenate([part.ravel() for part in loss_and_gradient(model, self.data, k)]) for k in block)
+
+        total = ordered_sum(block_sum, self.data.blocks(), self.n_jobs)
+        squares = total[:9].reshape(3, 3)
+        by_coef, by_intercept, by_radial = np.split(total[9:], np.cumsum([model.coef.size, self.n_species]))
+        loss = squares[:, 0].sum() + self.penalty @ coef**2
+        derivatives = by_radial.reshape(radial.shape), by_coef + 2 * self.penalty * coef, by_intercept
+        return loss, derivatives, to_errors(squares, len(self.data.items))

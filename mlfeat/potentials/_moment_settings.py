@@ -1,0 +1,91 @@
+"""Parameters of MomentTensorPotential, checked and made definite."""
+
+import logging
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.utils import check_random_state
+
+from mlfeat.potentials._fitting import size_in_words
+from mlfeat.potentials._moment_data import BLOCK_ROWS, WAVE
+from mlfeat.potentials._settings import INSIDE, NOT_NEGATIVE, check_parameters, is_number
+
+logger = logging.getLogger("mlfeat")
+
+WEIGHTINGS = ("vibrations", "structures", "molecules")
+SOLVERS = ("varpro", "bfgs", "ridge")
+INITIAL = ("levels", "random", "given")
+
+_NUMBERS = {"alpha": NOT_NEGATIVE, "tol": NOT_NEGATIVE, "validation_fraction": INSIDE}
+_COUNTS = {"max_iter": ("auto",), "n_iter_no_change": (), "n_models": ()}
+_CHOICES = {
+    "solver": SOLVERS,
+    "weighting": WEIGHTINGS,
+    "initial": INITIAL,
+    "tied": (True, False),
+    "early_stopping": (True, False),
+    "warm_start": (True, False),
+    "verbose": (True, False),
+}
+
+_VARPRO_ITERATIONS = 60
+_BFGS_ITERATIONS = ((16, 500), (20, 1000), (np.inf, 2000))  # by level
+
+
+def check_settings(potential):
+    """Raise ValueError for the first parameter that is wrong."""
+    check_parameters(potential, _NUMBERS, _COUNTS, _CHOICES)
+    scaling, limit = potential.scaling, potential.memory_limit
+    if scaling is not None and not (is_number(scaling) and np.isfinite(scaling) and scaling != 0):
+        raise ValueError(f"scaling={scaling!r}: must be None, or a number other than zero")
+    if limit is not None and not (is_number(limit) and limit >= 0):
+        raise ValueError(f"memory_limit={limit!r}: must be None, or a number of bytes")
+    if potential.n_models > 1 and starts_as_given(potential):
+        raise ValueError(
+            f"n_models={potential.n_models}: with solver={potential.solver!r}, initial={potential.initial!r} all "
+            "members would be alike: set initial='random'"
+        )
+    check_random_state(potential.random_state)
+
+
+def starts_as_given(potential):
+    """Whether training begins with the radial functions of the descriptor."""
+    return potential.initial == "given" or (potential.solver == "ridge" and potential.initial == "levels")
+
+
+def iterations(potential, level):
+    """Most iterations at the highest level."""
+    if potential.max_iter != "auto":
+        return int(potential.max_iter)
+    if potential.solver == "bfgs":
+        return next(n for highest, n in _BFGS_ITERATIONS if level <= highest)
+    return _VARPRO_ITERATIONS
+
+
+def check_memory(potential, descriptor, data):
+    """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
+    n_species = len(descriptor.species_)
+    n_features = len(descriptor.basis_.scalars) * (1 if potential.tied else n_species)
+    n_radial = descriptor.radial_coefficients_.size
+    needed, least = (
+        memory_forecast(data, n_features, n_radial, potential.solver, n)
+        for n in (max(1, effective_n_jobs(potential.n_jobs)), 1)
+    )
+    logger.info("training on %d structures: about %s", len(data.items), size_in_words(needed))
+    if potential.memory_limit is not None and needed > potential.memory_limit:
+        raise MemoryError(
+            f"the fit needs about {size_in_words(needed)}, memory_limit is {size_in_words(potential.memory_limit)}: "
+            f"use n_jobs=1 ({size_in_words(least)}), a lower level of the MomentTensor, or raise memory_limit"
+        )
+
+
+def memory_forecast(data, n_features, n_radial, solver, n_workers):
+    """Bytes that a fit takes at its peak, beside the features: normal equations, and rows of a block of structures.
+
+    `n_features` and `n_radial` count over all sets of coefficients and all species.
+    """
+    width = n_features + (n_radial if solver == "varpro" else 0) + 2
+    rows = BLOCK_ROWS + max(3 * item.n_atoms + 7 for item in data.items)
+    matrices = WAVE * n_workers + 8
+    inverse_hessian = 4 * (n_features + n_radial) ** 2 if solver == "bfgs" else 0
+    return 8 * (matrices * width**2 + 4 * n_workers * rows * width + inverse_hessian)

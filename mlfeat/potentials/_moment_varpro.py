@@ -1,0 +1,116 @@
+"""Variable projection: radial coefficients by Levenberg and Marquardt's method, the linear ones exactly.
+
+The loss is a sum of squares, linear in coefficients and intercepts. Taking these out of the joint normal equations by
+their Schur complement leaves those of the radial coefficients, in the directions that keep the norm of each radial
+function (G. H. Golub, V. Pereyra, Inverse Problems 19, R1 (2003)); damping is K. Madsen, H. B. Nielsen, O. Tingleff's.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from mlfeat.potentials._blocks import eliminate_normal
+from mlfeat.potentials._moment_start import factor_counts, normalized, tangents
+from mlfeat.potentials._solve import solve_normal
+
+FIRST_DAMPING, LARGEST_DAMPING = 1e-2, 1e12
+FLOOR = 1e-9  # of the largest curvature: damping of directions that change nothing, as mixtures of radial functions
+
+
+class Step(NamedTuple):
+    """A step in the radial coefficients, with the change of the coefficients that goes with it."""
+
+    radial: np.ndarray
+    coef: np.ndarray
+    predicted: float  # decrease of the loss
+
+
+class Projected:
+    """Linear parameters solved for, and what is left of the normal equations.
+
+    Parameters
+    ----------
+    matrix : array
+        From `normal_matrix`.
+    n_species, n_columns : int
+        Numbers of intercepts, and of coefficients over all groups.
+    free_intercept : bool
+    alpha : float
+        Penalty in units of the diagonal of the coefficients' normal equations.
+    penalty : array (n_columns,), optional
+        The penalty itself, if it was chosen before.
+
+    Attributes
+    ----------
+    coef, intercept : arrays (n_columns,), (n_species,)
+    loss : float
+        Weighted squared residuals, and penalty.
+    diagonal, penalty : arrays (n_columns,)
+        Diagonal of the coefficients' normal equations, and the penalty.
+    """
+
+    def __init__(self, matrix, n_species, n_columns, free_intercept, alpha, penalty=None):
+        rest, intercepts, _ = eliminate_normal(matrix, n_species, free_intercept)
+        gram = rest[:n_columns, :n_columns]
+        self.diagonal = np.diag(gram)
+        self.penalty = alpha * self.diagonal if penalty is None else penalty
+        solution = solve_normal(gram, rest[:n_columns, -1], self.penalty)
+        self.coef, self._factor = solution.coef, solution.factor
+        self.intercept = intercepts[:, -1] - intercepts[:, :n_columns] @ self.coef
+        self._cross = self._factor.T @ rest[:n_columns, n_columns:]
+        left = rest[n_columns:, n_columns:] - self._cross.T @ self._cross
+        self.loss = float(left[-1, -1])
+        self._curvature, self._descent = left[:-1, :-1], left[:-1, -1]
+
+    def step(self, directions, damping):
+        """The damped Gauss-Newton step along some directions (n_radial_coefficients, n)."""
+        curvature = directions.T @ self._curvature @ directions
+        descent = directions.T @ self._descent
+        size = np.diag(curvature)
+        damped = curvature + damping * np.diag(size + FLOOR * size.max(initial=0.0))
+        along = linalg.lstsq(damped, descent, check_finite=False)[0]
+        radial = directions @ along
+        coef = self.coef - self._factor @ (self._cross[:, :-1] @ radial)
+        return Step(radial, coef, float(2 * along @ descent - along @ curvature @ along))
+
+
+def minimize_varpro(problem, radial, max_iter, tol, report):
+    """Minimize the loss over radial coefficients, coefficients and intercepts.
+
+    Parameters
+    ----------
+    problem : MomentProblem
+    radial : array (S, S, n_radial, K)
+        To begin with.
+    max_iter : int
+        Passes over the structures.
+    tol : float
+        Ends when two steps in a row lessen the loss by a smaller share.
+    report : callable
+        Called as ``report(radial, coef, intercept)`` after each successful step; ends when it returns True.
+    """
+    radial = normalized(radial)[0]
+    counts = np.tile(factor_counts(problem.basis), (problem.n_groups, 1))
+    start = problem.project(radial)
+    problem.penalty = start.penalty
+    current = problem.project(radial, start.coef)
+    damping, growth, small = FIRST_DAMPING, 2.0, 0
+    stop = report(radial, current.coef, current.intercept)
+    for _ in range(max_iter):
+        if stop or small > 1 or damping > LARGEST_DAMPING:
+            return
+        step = current.step(tangents(radial), damping)
+        trial_radial, norms = normalized(radial + step.radial.reshape(radial.shape))
+        with np.errstate(over="ignore", invalid="ignore"):
+            trial = problem.project(trial_radial, step.coef * np.prod(norms**counts, axis=1))
+        decrease = -np.inf if trial is None else current.loss - trial.loss
+        if not decrease > 0:
+            damping, growth = damping * growth, 2 * growth
+            small += decrease > -tol * current.loss and step.predicted < tol * current.loss
+            continue
+        small = small + 1 if decrease < tol * current.loss else 0
+        damping *= max(1 / 3, 1 - (2 * decrease / step.predicted - 1) ** 3)
+        growth = 2.0
+        radial, current = trial_radial, trial
+        stop = report(radial, current.coef, current.intercept)
