@@ -12,6 +12,8 @@ BLOCK = 4096  # rows that are looked at together, so that memory is bounded
 N_POOLED = 2048  # of all rows, those farthest out, among which swaps are made until none is left
 N_UPDATES = 16  # of the coefficients of candidates, before they are made anew
 
+_STATE = ("rows", "labels", "shift", "scale")
+
 
 class ActiveSet:
     r"""Environments of one species that span all those of the training data, and the grade of others.
@@ -109,8 +111,19 @@ class ActiveSet:
         ValueError
             If arrays are missing, have another shape, or do not make a set.
         """
-        check_state(state, n_features, where)
-        return cls(**state)
+        if set(state) != set(_STATE):
+            raise ValueError(f"{where} has the keys {sorted(state)}, expected {sorted(_STATE)}")
+        shapes = ((n_features + 1, n_features), (n_features + 1, 2), (n_features,), (n_features,))
+        for name, shape in zip(_STATE, shapes, strict=True):
+            check_array(f"{where}[{name!r}]", state[name], shape)
+        if state["labels"].dtype.kind != "i":
+            raise ValueError(f"{where}['labels'] must be integers")
+        if not (state["scale"] > 0).all():
+            raise ValueError(f"{where}['scale'] must be positive")
+        try:
+            return cls(**state)
+        except np.linalg.LinAlgError:
+            raise ValueError(f"{where}['rows'] depend on each other") from None
 
     def state(self):
         """Arrays from which `from_state` makes this set again, a dict."""
@@ -124,8 +137,10 @@ class ActiveSet:
 
         Parameters
         ----------
-        rows, labels
-            As for `from_rows`.
+        rows : array of shape (n, F), or list of arrays (n_i, F)
+            Features of the others.
+        labels : array of int of shape (n, 2)
+            Their structures and atoms, as for `from_rows`.
 
         Returns
         -------
@@ -239,7 +254,9 @@ def select(active_sets, values, species, n, threshold=1.0):
 
     The structure with the highest grade, the largest among those of its atoms, is chosen first. It is taken for known
     then: its environments go into (copies of) the active sets, and the others are graded anew. So of several that are
-    new in the same way one is chosen. The coefficients of all candidates are in memory, as large as their features.
+    new in the same way one is chosen. An environment's grade is the least in any of the sets on the way: what was
+    within known data stays so, though the set that is next may span it no longer. The coefficients of all candidates
+    are in memory, as large as their features.
 
     Parameters
     ----------
@@ -259,7 +276,7 @@ def select(active_sets, values, species, n, threshold=1.0):
     chosen : array of int
         Indices of structures, in the order of choice.
     grades : array
-        The grade of each when it was chosen. They need not fall: what is taken in may make others look farther out.
+        The grade of each when it was chosen; they never rise.
     """
     if not len(values):
         return np.zeros(0, dtype=np.intp), np.zeros(0)
@@ -269,14 +286,14 @@ def select(active_sets, values, species, n, threshold=1.0):
     chosen, found = [], []
     left = np.full(owner.max(initial=-1) + 1, True)
     while len(chosen) < n and left.any():
-        reach = np.zeros(len(left))
+        highest = np.zeros(len(left))
         for pool in pools:
-            pool.grade(reach)
-        best = np.where(left, reach, -1.0).argmax()
-        if reach[best] <= threshold:
+            np.maximum.at(highest, pool.owner, pool.grades)
+        best = np.where(left, highest, -1.0).argmax()
+        if highest[best] <= threshold:
             break
         chosen.append(best)
-        found.append(reach[best])
+        found.append(highest[best])
         left[best] = False
         for pool in pools:
             pool.take(best)
@@ -288,18 +305,17 @@ class _Candidates:
 
     def __init__(self, active_set, values, owner):
         self.active_set, self.values, self.owner = active_set._copy(), values, owner
+        self.grades = np.full(len(values), np.inf)
         self._renew()
 
     def _renew(self):
         self.n_updates = 0
-        self.coefficients = None if self.active_set.is_empty else self.active_set._coefficients(self.values)
+        if not self.active_set.is_empty:
+            self.coefficients = self.active_set._coefficients(self.values)
+            self._regrade()
 
-    def grade(self, reach):
-        """Raise the grades of structures to those of their environments here."""
-        if self.coefficients is None:
-            reach[self.owner] = np.inf
-        else:
-            np.maximum.at(reach, self.owner, _reach(self.coefficients))
+    def _regrade(self):
+        np.minimum(self.grades, _reach(self.coefficients), out=self.grades)
 
     def take(self, structure):
         """Take in the environments of a structure."""
@@ -315,29 +331,10 @@ class _Candidates:
         self.n_updates += 1
         if self.n_updates < N_UPDATES:
             self.coefficients -= self.coefficients[:, places] @ change
+            self._regrade()
         else:
             self.active_set._invert()
             self._renew()
-
-
-_STATE = ("rows", "labels", "shift", "scale")
-
-
-def check_state(state, n_features, where):
-    """Raise ValueError unless `ActiveSet` can work from these arrays."""
-    if set(state) != set(_STATE):
-        raise ValueError(f"{where} has the keys {sorted(state)}, expected {sorted(_STATE)}")
-    shapes = ((n_features + 1, n_features), (n_features + 1, 2), (n_features,), (n_features,))
-    for name, shape in zip(_STATE, shapes, strict=True):
-        check_array(f"{where}[{name!r}]", state[name], shape)
-    if state["labels"].dtype.kind != "i":
-        raise ValueError(f"{where}['labels'] must be integers")
-    if not (state["scale"] > 0).all():
-        raise ValueError(f"{where}['scale'] must be positive")
-    try:
-        ActiveSet(**state)
-    except np.linalg.LinAlgError:
-        raise ValueError(f"{where}['rows'] depend on each other") from None
 
 
 def _swaps(coefficients):
