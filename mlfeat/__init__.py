@@ -14,7 +14,13 @@ from mlfeat.descriptors import (
     make_descriptor_union,
 )
 from mlfeat.persistence import load, save
-from mlfeat.potentials import ZBL, GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
+from mlfeat.potentials import (
+    ZBL,
+    GaussianApproximationPotential,
+    LinearPotential,
+    MomentTensorPotential,
+    NeuralNetworkPotential,
+)
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
 from mlfeat.targets import get_groups, make_targets
 
@@ -32,6 +38,7 @@ __all__ = [
     "GaussianApproximationPotential",
     "LinearPotential",
     "MomentTensor",
+    "MomentTensorPotential",
     "NeuralNetworkPotential",
     "PairDistance",
     "PotentialCalculator",

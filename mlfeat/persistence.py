@@ -44,7 +44,9 @@ _KEYS = {"format", "format_version", "mlfeat_version", "units", "sha256", "model
 
 _MODULES = {
     "mlfeat.descriptors": "ACSF Bispectrum DescriptorUnion MomentTensor PairDistance SOAP",
-    "mlfeat.potentials": "GaussianApproximationPotential LinearPotential NeuralNetworkPotential ZBL",
+    "mlfeat.potentials": (
+        "GaussianApproximationPotential LinearPotential MomentTensorPotential NeuralNetworkPotential ZBL"
+    ),
     "mlfeat.preprocessing": "FeatureScaler FeatureSelector QuadraticExpansion",
     "sklearn.linear_model": (
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV HuberRegressor Lars Lasso LassoCV "

@@ -3,6 +3,8 @@
 from mlfeat.potentials._energy import LinearEnergy, QuadraticEnergy
 from mlfeat.potentials._gap import GaussianApproximationPotential
 from mlfeat.potentials._linear import LinearPotential
+from mlfeat.potentials._moment_energy import MomentEnergy
+from mlfeat.potentials._moment_tensor_potential import MomentTensorPotential
 from mlfeat.potentials._neural_energy import NeuralEnergy
 from mlfeat.potentials._neural_network import NeuralNetworkPotential
 from mlfeat.potentials._sparse_energy import SparseKernelEnergy
@@ -13,6 +15,8 @@ __all__ = [
     "GaussianApproximationPotential",
     "LinearEnergy",
     "LinearPotential",
+    "MomentEnergy",
+    "MomentTensorPotential",
     "NeuralEnergy",
     "NeuralNetworkPotential",
     "QuadraticEnergy",

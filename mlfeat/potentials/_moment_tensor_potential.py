@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mlfeat._archive import check_array
 from mlfeat.base import PotentialMixin
 from mlfeat.base._potential import check_features
+from mlfeat.descriptors._moment_tensor import as_basis
 from mlfeat.features import StructureFeatures
 from mlfeat.potentials import _maxvol
 from mlfeat.potentials._committee import CommitteeMixin
@@ -390,13 +391,16 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         check_array("intercept_", self.intercept_, (n_models, n_species))
         if n_models == 0 or not self.scaling_.all():
             raise ValueError("there are no models, or a scaling_ is zero")
-        expected = self.n_features_in_ if self.basis_ is None else len(self.basis_[2])
-        if n_features != expected:
-            raise ValueError(f"coef_ is for {n_features} features, there are {expected}")
+        basis = None if self.basis_ is None else as_basis(self.basis_)
+        expected = (self.n_features_in_, n_radial) if basis is None else (len(basis.scalars), basis.n_radial)
+        if (n_features, n_radial) != expected:
+            raise ValueError(
+                f"there are coefficients of {n_features} features and {n_radial} radial functions, expected {expected}"
+            )
         if self.active_set_ is not None and len(self.active_set_) != n_species:
             raise ValueError(f"active_set_ has {len(self.active_set_)} species, there are {n_species}")
         for s, state in enumerate(self.active_set_ or ()):
-            _maxvol.check_state(state, n_features, f"active_set_[{s}]")
+            _maxvol.ActiveSet.from_state(state, n_features, f"active_set_[{s}]")
         check_baseline(self.baseline)
 
     # ---------------------------------------------------------------- prediction
