@@ -4,45 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from _mtp_files import FILE, UNTRAINED, replaced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlfeat.io import _mtp_text as mtp_text
 from mlfeat.io._mtp_text import MomentTensorFile, format_moments, read_moments
-
-FILE = """MTP
-version = 1.1.0
-potential_name = MTP1m
-scaling = 2.5e-02
-species_count = 2
-potential_tag =
-radial_basis_type = RBChebyshev
-\tmin_dist = 1.5
-\tmax_dist = 4.000000000000000e+00
-\tradial_basis_size = 3
-\tradial_funcs_count = 2
-\tradial_coeffs
-\t\t0-0
-\t\t\t{1.0e+00, -2.0e+00, 3.0e+00}
-\t\t\t{4.0e+00, 5.0e+00, 6.0e+00}
-\t\t0-1
-\t\t\t{-1.0e+00, 2.0e+00, 3.0e+00}
-\t\t\t{-4.0e+00, 5.0e+00, 6.0e+00}
-\t\t1-0
-\t\t\t{1.5e+00, 2.0e+00, 3.0e+00}
-\t\t\t{4.5e+00, 5.0e+00, 6.0e+00}
-\t\t1-1
-\t\t\t{0.5, 0, -0.5}
-\t\t\t{.25, 7., 1e-3}
-alpha_moments_count = 7
-alpha_index_basic_count = 5
-alpha_index_basic = {{0, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}, {1, 0, 0, 0}}
-alpha_index_times_count = 4
-alpha_index_times = {{0, 0, 1, 5}, {1, 1, 1, 6}, {2, 2, 1, 6}, {3, 3, 2, 6}}
-alpha_scalar_moments = 4
-alpha_moment_mapping = {0, 5, 6, 4}
-species_coeffs = {-1.25, 2.5}
-moment_coeffs = {1e-1, -20.5, 0.125, 3}"""
 
 CONTENT = MomentTensorFile(
     n_species=2,
@@ -60,19 +27,10 @@ CONTENT = MomentTensorFile(
     species_coefficients=[-1.25, 2.5],
     moment_coefficients=[0.1, -20.5, 0.125, 3],
 )
-# The same, made to be trained.
-UNTRAINED = re.sub(r"\tradial_coeffs\n(\t\t.*\n)*|species_coeffs.*\n|moment_coeffs.*", "", FILE)
-
-
 def read_text(tmp_path, text):
     path = tmp_path / "a.mtp"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_moments(path)
-
-
-def replaced(old, new, text=FILE):
-    assert old in text
-    return text.replace(old, new, 1)
 
 
 def assert_same(ours, theirs):
@@ -187,7 +145,7 @@ BAD = {
     "species": (replaced("species_count = 2", "species_count = 2.0"), "line 5: species_count should be an integer"),
     "no species": (replaced("species_count = 2", "species_count = 0"), "line 5: species_count should be at least 1"),
     "more species": (replaced("species_count = 2", "species_count = 3"), "line 19: expected .* pair 0-2, not '1-0'"),
-    "basis size": (replaced("size = 3", "size = 4"), "line 14: row 0 .* 3 entries, but radial_basis_size says"),
+    "less species": (replaced("species_count = 2", "species_count = 1"), "line 16: more radial coefficients than"),
     "absurd species": (replaced("= 2\n", "= 2000000000\n"), "line 19: expected .* of the pair 0-2, not '1-0'"),
     "huge species": (replaced("= 2\n", "= 20000000000\n"), "line 5: species_count should be an integer of at most"),
     "negative min": (replaced("= 1.5", "= -1.5"), "line 9: max_dist, 4.0, should be more than min_dist, -1.5, which"),
@@ -220,7 +178,13 @@ BAD = {
     "basic inner": (replaced("0}, {0, 1", "0, 0, 1"), "line 27: alpha_index_basic has 4 entries"),
     "basic row": (replaced("{0, 1, 0, 0}", "{0, 1, 0}"), "line 27: row 1 of alpha_index_basic should be four integers"),
     "basic real": (replaced("{0, 1, 0, 0}", "{0, 1.0, 0, 0}"), "line 27: a number in row 1 .* integer, not '1.0'"),
-    "basic negative": (replaced("{0, 1, 0, 0}", "{0, -1, 0, 0}"), "line 27: .* and no number negative"),
+    "basic negative": (replaced("{0, 1, 0, 0}", "{0, -1, 0, 0}"), "line 27: alpha_index_basic has a negative number"),
+    "basic rank": (replaced("{0, 1, 0, 0}", "{0, 2, 0, 0}"), "line 27: .* 5 moments, fewer than the 6 comp.* rank 2"),
+    "absurd rank": (replaced("{0, 1, 0, 0}", "{0, 2000000000, 0, 0}"), "line 27: .* 5 moments, fewer than the 2000000"),
+    "absurd function": (
+        replaced("{1, 0, 0, 0}", "{1999999999, 0, 0, 0}", replaced("funcs_count = 2", "funcs_count = 2000000000")),
+        "line 27: the radial functions of alpha_index_basic should be 0 to 1999999999",
+    ),
     "times count": (replaced("times_count = 4", "times_count = 3"), "line 29: .* has 4 entries, but .* 3"),
     "times index": (replaced("{3, 3, 2, 6}", "{3, 3, 2, 7}"), "line 25: alpha_moments_count is 7, but .* 8"),
     "times first": (replaced("{3, 3, 2, 6}", "{7, 3, 2, 6}"), "line 29: a moment of alpha_index_times is none of"),

@@ -10,6 +10,7 @@ from ase.data import atomic_numbers
 
 from mlfeat._archive import write_atomically
 from mlfeat.io._cfg_text import CARTESIAN, DIRECT, ENCODING, ESCAPES, FORCES, GRADES, RESULTS, VOIGT, read_records
+from mlfeat.io._species import check_species
 from mlfeat.neighbors import check_structures
 from mlfeat.targets import _calculated, _forces, _stress
 
@@ -61,7 +62,7 @@ def read_cfg(path, species=None):
     >>> structures = read_cfg("train.cfg", species=["Nb", "Mo", "Ta", "W"])  # doctest: +SKIP
     >>> targets = make_targets(structures)  # doctest: +SKIP
     """
-    species = None if species is None else _check_species(species)
+    species = None if species is None else check_species(species)
     structures = []
     for index, record in enumerate(read_records(path)):
         try:
@@ -121,7 +122,7 @@ def write_cfg(path, structures, species=None):
     """
     structures = check_structures(structures)
     symbols = {symbol for atoms in structures for symbol in atoms.symbols}
-    species = sorted(symbols) if species is None else _check_species(species)
+    species = sorted(symbols) if species is None else check_species(species)
     lines = []
     for index, atoms in enumerate(structures):
         unknown = sorted(set(atoms.symbols) - set(species))
@@ -132,14 +133,6 @@ def write_cfg(path, structures, species=None):
             )
         lines += _format_record(atoms, index, list(species))
     return write_atomically(Path(path), "\n".join([*lines, ""]).encode(**ENCODING))
-
-
-def _check_species(species):
-    species = (species,) if isinstance(species, str) else tuple(species)
-    wrong = [symbol for symbol in species if atomic_numbers.get(symbol, 0) < 1]
-    if wrong or not species or len(set(species)) < len(species):
-        raise ValueError(f"species={species!r}: should be symbols of different elements, one for each type.")
-    return species
 
 
 # --- reading -------------------------------------------------------------------------------------

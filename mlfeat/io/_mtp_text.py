@@ -258,11 +258,7 @@ def _read_basis(fields, n_radial):
         "alpha_index_times", fields.count("alpha_index_times_count", 0), "alpha_index_times_count"
     )
     scalars = fields.indices("alpha_moment_mapping", fields.count("alpha_scalar_moments", 1), "alpha_scalar_moments")
-    if moments.min() < 0 or moments[:, 0].max() != n_radial - 1:
-        raise fields.get("alpha_index_basic").line.error(
-            f"the radial functions of alpha_index_basic should be 0 to {n_radial - 1}, as radial_funcs_count says, and "
-            "no number negative."
-        )
+    _check_moments(fields.get("alpha_index_basic").line, moments, n_radial)
     n_nodes = fields.count("alpha_moments_count", 1)
     used = max(len(moments), 1 + products[:, 3].max(initial=-1))
     if not used <= n_nodes <= len(moments) + len(products):
@@ -273,6 +269,22 @@ def _read_basis(fields, n_radial):
         if indices.min(initial=0) < 0 or indices.max(initial=0) >= n_nodes:
             raise fields.get(name).line.error(f"a moment of {name} is none of the {n_nodes} of alpha_moments_count.")
     return moments, products, scalars
+
+
+def _check_moments(line, moments, n_radial):
+    if moments.min() < 0:
+        raise line.error("alpha_index_basic has a negative number.")
+    if moments[:, 0].max() != n_radial - 1 or n_radial > len(moments):
+        raise line.error(
+            f"the radial functions of alpha_index_basic should be 0 to {n_radial - 1}, as radial_funcs_count says."
+        )
+    rank = int(moments[:, 1:].sum(axis=1).max())
+    n_components = (rank + 1) * (rank + 2) // 2
+    if n_components > len(moments):
+        raise line.error(
+            f"alpha_index_basic has {len(moments)} moments, fewer than the {n_components} components of a tensor of "
+            f"rank {rank}, of which one is there."
+        )
 
 
 def _read_radial(fields, n_species, shape):
