@@ -115,7 +115,8 @@ class MomentBasis(NamedTuple):
             Without moments and products that none of them needs. Where all moments of a μ below the largest left are
             needless, its first is kept, so that f_μ keep their numbers.
         """
-        scalars = self.scalars[np.asarray(chosen)]
+        chosen = np.asarray(chosen)
+        scalars = self.scalars[chosen] if chosen.size else chosen
         if scalars.ndim != 1 or not scalars.size:
             raise ValueError("`chosen` must be a list of one or more scalars")
         needed, kept = set(scalars.tolist()), []

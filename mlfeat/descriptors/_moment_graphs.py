@@ -13,6 +13,21 @@ PORT = -1
 MOST_MOMENTS = 4  # that a scalar multiplies
 
 
+_SHARED = []
+
+
+def shared(function):
+    """Keep a function's results until `forget_shared`: while tables are made the same is asked for again and again."""
+    _SHARED.append(cache(function))
+    return _SHARED[-1]
+
+
+def forget_shared():
+    """Forget all results kept."""
+    for function in _SHARED:
+        function.cache_clear()
+
+
 class Graph(NamedTuple):
     """A multigraph: colors of the vertices, ports last, and how many edges connect each two."""
 
@@ -49,7 +64,7 @@ class Canonical(NamedTuple):
     symmetries: tuple
 
 
-@cache
+@shared
 def canonical(colors, edges):
     """The representative of a graph: of the orders that refinement leaves open the one with the smallest matrix."""
     n = len(colors)
