@@ -65,6 +65,13 @@ def test_what_does_not_matter_changes_nothing(tmp_path, text):
     assert_same(read_text(tmp_path, text), CONTENT)
 
 
+def test_a_state_of_active_learning_is_passed_over(tmp_path):
+    state = b"\n#MVS_v1.1\nenergy_weight 1\n#" + bytes(range(256))
+    assert_same(read_text(tmp_path, FILE.encode() + state), CONTENT)
+    with pytest.raises(ValueError, match="moment_coeffs; the file is truncated"):
+        read_text(tmp_path, FILE[: FILE.index("moment_coeffs")].encode() + state)
+
+
 def test_scaling_is_one_if_not_given(tmp_path):
     assert read_text(tmp_path, replaced("scaling = 2.5e-02\n", "")).scaling == 1.0
 
@@ -199,7 +206,7 @@ BAD = {
     "no linear": (re.sub("\nspecies_coeffs(.*\n?)*", "", FILE), "radial_coeffs without species_coeffs and"),
     "no radial": (replaced("\tradial_coeffs\n", "", re.sub("\t\t.*\n", "", FILE)), "without radial_coeffs"),
     "infinite": (replaced("-20.5", "-1e400"), "line 33: a number of moment_coeffs should be a finite number"),
-    "something else": (FILE + "\n#MVS_v1.1\nenergy_weight 1\n", "line 35: unknown keyword 'energy_weight 1'"),
+    "something else": (FILE + "\nenergy_weight 1\n", "line 34: unknown keyword 'energy_weight 1'"),
 }
 
 

@@ -32,7 +32,7 @@ def read_mtp(path, species=None):
     ----------
     path : str or path-like
         The ``.mtp`` file, of version 1.1.0 and with radial functions ``RBChebyshev``. Those that motep writes are read
-        too.
+        too, and ``.almtp`` of MLIP 3, whose state of active learning is passed over.
     species : sequence of str
         Elements of the file's species 0, 1, 2, … in this order: the file has no names. It may be left out if the file
         is one to be trained.

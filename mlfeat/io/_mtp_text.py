@@ -39,6 +39,7 @@ _KEYWORDS = (
     "moment_coeffs",
 )
 _COEFFICIENTS = ("radial_coeffs", "species_coeffs", "moment_coeffs")
+_ACTIVE_SET = b"#MVS"  # MLIP 3 appends it, in binary: the environments that its active learning selected
 _PAIR = re.compile(r"\d+-\d+", re.ASCII)
 _BETWEEN_ROWS = re.compile(r"\} ?, ?\{")
 
@@ -147,7 +148,7 @@ class _Fields:
         self.path = path
         self.found = {}
         self.radial_lines = []
-        lines = read_lines(path)
+        lines = read_lines(path, until=_ACTIVE_SET)
         self._check_head(lines)
         last = None
         for line in lines:

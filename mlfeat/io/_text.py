@@ -52,7 +52,7 @@ class Line(NamedTuple):
             )
 
 
-def read_lines(path, comments="#", blanks=""):
+def read_lines(path, comments="#", blanks="", until=None):
     """Yield each Line that holds more than blanks and comments.
 
     Parameters
@@ -62,6 +62,8 @@ def read_lines(path, comments="#", blanks=""):
         Each of these characters begins a comment.
     blanks : str
         These characters are read as blanks.
+    until : bytes, default=None
+        A line that begins so ends what is read; anything may follow.
 
     Raises
     ------
@@ -70,6 +72,8 @@ def read_lines(path, comments="#", blanks=""):
     """
     path = Path(path)
     blob = path.read_bytes()
+    if until is not None:
+        blob = blob.partition(b"\n" + until)[0]
     strange = _NOT_TEXT.search(blob)
     if strange:
         number = blob.count(b"\n", 0, strange.start()) + 1
