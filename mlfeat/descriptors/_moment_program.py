@@ -97,8 +97,27 @@ def make_program(basis):
     Returns
     -------
     MomentProgram
-        Its tables.
+        Its tables. They are kept for the next descriptor with an equal basis, as training makes them by the hundred.
     """
+    return _make_program(_Tables(basis))
+
+
+class _Tables:
+    """A basis that equals another one with the same numbers."""
+
+    def __init__(self, basis):
+        self.basis, self.numbers = basis, tuple(np.asarray(table, dtype=np.intc).tobytes() for table in basis)
+
+    def __eq__(self, other):
+        return self.numbers == other.numbers
+
+    def __hash__(self):
+        return hash(self.numbers)
+
+
+@lru_cache(maxsize=16)
+def _make_program(tables):
+    basis = tables.basis
     degrees = np.zeros(basis.n_radial, dtype=np.intc)
     np.maximum.at(degrees, basis.moments[:, 0], basis.moments[:, 1:].sum(axis=1))
     ends = np.cumsum((degrees + 1) ** 2)
