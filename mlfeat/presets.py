@@ -1,4 +1,4 @@
-"""Unfitted SNAP, qSNAP, GAP and neural network models for Ni, Cu, Li, Mo, Si and Ge.
+"""Unfitted SNAP, qSNAP, GAP, neural network and moment tensor models for Ni, Cu, Li, Mo, Si and Ge.
 
 Cutoff and 2J are the published ones. The weight of the neighbors in the bispectrum, the ridge penalty and the weights
 of forces and stresses (that of energies is 1) come from cross-validation on the training structures of Zuo et al.;
@@ -18,6 +18,9 @@ less those that hardly vary; four of them make a committee. How they are trained
 training structures, as ``benchmarks/search_nnp.py`` does: the filter's first covariance, the penalty, nodes and epochs
 for Mo; the penalty, the share of forces and the set of functions for Si; the penalty for Ni; of Li one fold only. Cu
 and Ge were not seen and have the settings of Ni and Si.
+
+Moment tensor potentials have the published cutoffs, levels, polynomials and weights of energies and forces. In
+cross-validation on the training structures ``benchmarks/search_mtp.py`` compares others.
 """
 
 import math
@@ -28,11 +31,16 @@ from ase.units import Bohr
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from mlfeat.descriptors import ACSF, SOAP, Bispectrum
-from mlfeat.potentials import GaussianApproximationPotential, LinearPotential, NeuralNetworkPotential
+from mlfeat.descriptors import ACSF, SOAP, Bispectrum, MomentTensor
+from mlfeat.potentials import (
+    GaussianApproximationPotential,
+    LinearPotential,
+    MomentTensorPotential,
+    NeuralNetworkPotential,
+)
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector, QuadraticExpansion
 
-__all__ = ["gap", "nnp", "qsnap", "snap"]
+__all__ = ["gap", "mtp", "nnp", "qsnap", "snap"]
 
 GROUPS = ("AIMD-NVT", "Elastic", "Surface", "Vacancy")
 
@@ -136,6 +144,28 @@ NNP = {
     "Mo": _NetworkSettings("published", (16, 16), 5e-4, 1.0, 1.0, 0.3, 12, 4),
     "Si": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.5, 0.3, 12, 4),
     "Ge": _NetworkSettings("published", (24, 24), 5e-4, 1.0, 0.5, 0.3, 12, 4),
+}
+
+
+class _MomentSettings(NamedTuple):
+    """Cutoff and level of the descriptor; the others are parameters of the potential."""
+
+    cutoff: float  # Å
+    level: int
+    force_weight: float  # as stress_weight, relative to the energies'
+    stress_weight: float
+    weighting: str
+    alpha: float
+    n_models: int
+
+
+MTP = {
+    "Ni": _MomentSettings(4.0, 20, 0.01, 0.0, "vibrations", 1e-9, 1),
+    "Cu": _MomentSettings(3.9, 20, 0.01, 0.0, "vibrations", 1e-9, 1),
+    "Li": _MomentSettings(5.1, 16, 0.01, 0.001, "vibrations", 1e-9, 1),
+    "Mo": _MomentSettings(5.2, 20, 0.01, 0.001, "vibrations", 1e-9, 1),
+    "Si": _MomentSettings(4.7, 24, 0.01, 0.001, "vibrations", 1e-9, 1),
+    "Ge": _MomentSettings(5.1, 24, 0.01, 0.001, "vibrations", 1e-9, 1),
 }
 
 
@@ -296,6 +326,40 @@ def nnp(element, functions=None):
         FeatureScaler("mean", "range"),
         potential,
     )
+
+
+def mtp(element):
+    """Moment tensor potential with the published cutoff, level and number of polynomials.
+
+    Parameters
+    ----------
+    element : {"Ni", "Cu", "Li", "Mo", "Si", "Ge"}
+
+    Returns
+    -------
+    Pipeline
+        Unfitted: `MomentTensor`, `MomentTensorPotential`.
+
+    Raises
+    ------
+    ValueError
+        If there is no preset for the element.
+
+    References
+    ----------
+    Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020), Table S10.
+
+    Examples
+    --------
+    >>> from mlfeat import presets
+    >>> model = presets.mtp("Mo")
+    >>> model[0].cutoff, model[0].level, model[0].n_polynomials
+    (5.2, 20, 8)
+    """
+    settings = _settings(MTP, element)._asdict()
+    descriptor = MomentTensor(settings.pop("cutoff"), settings.pop("level"), n_polynomials=8, species=(element,))
+    potential = MomentTensorPotential(group_weights=_group_weights(element), random_state=0, **settings)
+    return make_pipeline(descriptor, potential)
 
 
 def _group_weights(element):
