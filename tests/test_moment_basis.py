@@ -13,8 +13,15 @@ from mlfeat.descriptors._moment_graphs import MOST_MOMENTS, scalar_graphs
 
 # By brute force (below); of levels 8, 14, 16, 20 and 24 published files have as many.
 COUNTS = dict(zip(LEVELS, [1, 2, 5, 9, 16, 29, 52, 92, 163, 288, 500, 864, 1466, 2455], strict=True))
-PUBLISHED = {14: "MoNbTaW/mtp.2021.08/quaternary", 16: "Li/mtp/fitted", 20: "Mo/mtp/fitted", 24: "Si/mtp/fitted"}
-PUBLISHED_SIZES = {14: (348, 174), 16: (969, 350), 20: (6349, 1352), 24: (36170, 4991)}  # products, nodes
+PUBLISHED_SIZES = {8: (14, 18), 14: (348, 174), 16: (969, 350), 20: (6349, 1352), 24: (36170, 4991)}  # products, nodes
+PUBLISHED = {
+    "reference/descriptors/motep_level08_one_species": 8,
+    "models/MoNbTaW/mtp.2021.08/quaternary": 14,
+    "models/Li/mtp/fitted": 16,
+    "models/Mo/mtp/fitted": 20,
+    "reference/descriptors/motep_level20_one_species": 20,
+    "models/Si/mtp/fitted": 24,
+}
 
 
 class Environment:
@@ -57,9 +64,9 @@ def scalars_of(basis, moments):
     return nodes[basis.scalars]
 
 
-def published(shared, level):
+def published(shared, name):
     """The tables of a file of MLIP."""
-    text = (shared / "models" / f"{PUBLISHED[level]}.mtp").read_text()
+    text = (shared / f"{name}.mtp").read_text()
 
     def table(name, *shape):
         (values,) = re.findall(rf"^{name} = (.*)$", text, flags=re.MULTILINE)
@@ -98,13 +105,6 @@ def multigraphs(level):
 
 
 def test_counts_are_those_of_all_multigraphs():
-    found = multigraphs(16)
-    expected = list(itertools.accumulate(found[level] for level in range(2, 17, 2)))
-    assert expected == [COUNTS[level] for level in range(2, 17, 2)]
-
-
-@pytest.mark.slow
-def test_counts_of_the_highest_levels_are_those_of_all_multigraphs():
     found = multigraphs(28)
     assert list(itertools.accumulate(found[level] for level in LEVELS)) == list(COUNTS.values())
 
@@ -137,10 +137,10 @@ def test_scalars_do_not_turn(level):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("level", PUBLISHED)
-def test_scalars_are_those_of_published_tables(level, shared):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_scalars_are_those_of_published_tables(name, shared):
     """Each is one of theirs times a constant, in another order."""
-    own, other = moment_basis(level), published(shared, level)
+    own, other = moment_basis(PUBLISHED[name]), published(shared, name)
     other.check()
     np.testing.assert_array_equal(own.moments, other.moments)
     moments = np.stack([Environment(seed).moments(own) for seed in range(10)], axis=1)
@@ -153,18 +153,18 @@ def test_scalars_are_those_of_published_tables(level, shared):
     assert sorted(own.names()) == sorted(other.names())
 
 
-@pytest.mark.parametrize("level", PUBLISHED)
-def test_products_and_nodes_are_fewer_than_in_published_tables(level):
+@pytest.mark.parametrize(("level", "share"), [(8, 1), (14, 0.9), (16, 0.75), (20, 0.7), (24, 0.6)])
+def test_products_and_nodes_are_fewer_than_in_published_tables(level, share):
     cost, (n_products, n_nodes) = moment_basis(level).cost(), PUBLISHED_SIZES[level]
     assert cost.n_scalars == COUNTS[level]
-    assert cost.n_products < 0.9 * n_products
-    assert cost.n_nodes < n_nodes
+    assert cost.n_products <= share * n_products
+    assert cost.n_nodes <= n_nodes
 
 
-@pytest.mark.parametrize("level", PUBLISHED)
-def test_sizes_of_published_tables(level, shared):
-    cost = published(shared, level).cost()
-    assert (cost.n_products, cost.n_nodes) == PUBLISHED_SIZES[level]
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_of_published_tables(name, shared):
+    cost = published(shared, name).cost()
+    assert (cost.n_products, cost.n_nodes) == PUBLISHED_SIZES[PUBLISHED[name]]
 
 
 # --- the basis as an object

@@ -12,7 +12,6 @@ from typing import NamedTuple
 PORT = -1
 MOST_MOMENTS = 4  # that a scalar multiplies
 
-
 _SHARED = []
 
 
@@ -74,7 +73,7 @@ def canonical(colors, edges):
     stack = [[largest if color == PORT else color for color in colors]]
     while stack:
         cells = _refined(stack.pop(), neighbors)
-        choice = _first_open(cells, colors, edges)
+        choice = _first_open(cells)
         for v in choice:
             stack.append([2 * cell + (v != w) for w, cell in enumerate(cells)])
         if not choice:
@@ -103,21 +102,13 @@ def _refined(cells, neighbors):
         n_cells = len(place)
 
 
-def _first_open(cells, colors, edges):
-    """Vertices of the first cell with several, one of each set of moments that can be exchanged; none if all are."""
+def _first_open(cells):
+    """Vertices of the first cell with several; none if every vertex has its own."""
     for cell in range(len(cells)):
         own = [v for v, c in enumerate(cells) if c == cell]
         if len(own) > 1:
-            kept = []
-            for v in own:
-                if colors[v] == PORT or not any(_are_twins(v, w, edges) for w in kept):
-                    kept.append(v)
-            return kept
+            return own
     return []
-
-
-def _are_twins(v, w, edges):
-    return all(edges[v][u] == edges[w][u] for u in range(len(edges)) if u not in (v, w))
 
 
 def connected_graphs(level):
