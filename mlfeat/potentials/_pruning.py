@@ -1,4 +1,4 @@
-"""Dropping features of a linear model: those first whose loss buys the most time."""
+"""Dropping features of a linear model: those first whose loss buys the most speed."""
 
 from typing import NamedTuple
 
@@ -11,27 +11,38 @@ N_DOWNDATES = 32  # of the inverse, before it is made anew
 class SharedCost:
     """What a set of features costs that share parts of the work, as contractions share products.
 
-    The cost is that of all parts that one of the features needs at least. How many do is counted, so that dropping a
-    feature takes as long as it has parts.
+    The cost is that of all parts that one of the features needs at least.
 
     Parameters
     ----------
     needs : sparse array or array of bool, shape (F, n_parts)
-        Which parts each feature needs, directly or through others.
+        Which parts each feature needs, directly or through others; one at least.
     costs : array of shape (n_parts,)
-        What a part costs, in any unit.
+        What a part costs, in any unit, above zero.
     """
 
     def __init__(self, needs, costs):
         self._needs = sparse.csr_array(needs, dtype=bool)
         self._costs = np.asarray(costs, dtype=float)
-        features, parts = self._needs.nonzero()
-        self._users = np.bincount(parts, minlength=len(self._costs))
-        # The sum of all users' indices is the index of the last one when one is left.
-        self._sums = np.bincount(parts, weights=features, minlength=len(self._costs)).astype(np.intp)
-        self.total = self._costs[self._users > 0].sum()
-        self.savings = np.zeros(self._needs.shape[0])
-        self._single(np.flatnonzero(self._users == 1))
+        self._users = np.bincount(self._needs.indices, minlength=len(self._costs))
+
+    @property
+    def total(self):
+        """The cost of all features that were not dropped."""
+        return float(self._costs[self._users > 0].sum())
+
+    def shares(self):
+        """What dropping a feature contributes to lower costs, (F,); of those dropped before the number means nothing.
+
+        The whole cost of parts that it alone needs, and of those that u features need, 1/u². To count nothing for
+        u > 1 hides what goes with several; to count 1/u, as if all of them were to go, makes for paths of larger
+        loss, too.
+        """
+        return self._needs @ (self._costs / np.maximum(self._users, 1) ** 2)
+
+    def drop(self, feature):
+        """Drop a feature that was not dropped before."""
+        self._users[self._needs.indices[self._needs.indptr[feature] : self._needs.indptr[feature + 1]]] -= 1
 
     @classmethod
     def of_moments(cls, basis, n_neighbors, n_polynomials):
@@ -81,19 +92,6 @@ class SharedCost:
         shape = (len(scalars), len(costs))
         return cls(sparse.csr_array((np.ones(len(parts), dtype=bool), parts, ends), shape=shape), costs)
 
-    def drop(self, feature):
-        """Drop a feature that was not dropped before; `total` and `savings` are those of the others then."""
-        parts = self._needs.indices[self._needs.indptr[feature] : self._needs.indptr[feature + 1]]
-        self._users[parts] -= 1
-        self._sums[parts] -= feature
-        self.total -= self._costs[parts[self._users[parts] == 0]].sum()
-        self.savings[feature] = 0.0
-        self._single(parts[self._users[parts] == 1])
-
-    def _single(self, parts):
-        """Parts that one feature is left to need: dropping it saves them."""
-        np.add.at(self.savings, self._sums[parts], self._costs[parts])
-
 
 def _bits(number):
     octets = np.frombuffer(number.to_bytes((number.bit_length() + 7) // 8, "little"), dtype=np.uint8)
@@ -140,8 +138,8 @@ def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, ta
               b = X^T W y,
 
     grows by :math:`\theta_K^T [(G^{-1})_{KK}]^{-1} \theta_K` when the columns K of a feature go, with the best θ of the
-    others. In each step the feature goes for which this is least as a share of the cost saved. The inverse is
-    downdated, so that a step takes as long as the square of the number of columns.
+    others. In each step the feature goes for which this is least relative to its part in the cost, see
+    `SharedCost.shares`. The inverse is downdated: a step takes as long as the square of the number of columns.
 
     Parameters
     ----------
@@ -180,7 +178,7 @@ def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, ta
     removed, n_kept, losses, costs = [], [len(left)], [model.loss], [cost.total]
     while len(left) > n_min and cost.total > target_cost:
         increases = model.increases(columns[left])
-        order = np.argsort(_per_cost(increases, cost.savings[left]), kind="stable")[: min(batch, len(left) - n_min)]
+        order = np.argsort(increases / cost.shares()[left], kind="stable")[: min(batch, len(left) - n_min)]
         gone = left[order]
         if model.drop(columns[gone].ravel(), max_loss) > max_loss:
             break
@@ -192,14 +190,6 @@ def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, ta
         losses.append(max(model.loss, losses[-1]))
         costs.append(cost.total)
     return PruningPath(np.array(removed, dtype=np.intp), np.array(n_kept), np.array(losses), np.array(costs))
-
-
-def _per_cost(increases, savings):
-    """Increases of the loss as shares of the savings; where nothing is saved alone, after all others."""
-    free = savings > 0
-    if not free.any():
-        return increases
-    return np.where(free, increases / np.where(free, savings, 1.0), np.inf)
 
 
 class _Model:
