@@ -1,4 +1,4 @@
-"""What is measured: bulk metals near room temperature, and the published models for them."""
+"""What is measured: crystals near room temperature, and the published models for them."""
 
 import os
 from itertools import cycle
@@ -12,7 +12,7 @@ from mlfeat.calculator import PotentialCalculator
 from mlfeat.io import read_snap
 
 SHARED = Path(os.environ.get("MLFEAT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-LATTICE = {"Mo": ("bcc", 3.1698), "Ni": ("fcc", 3.52)}
+LATTICE = {"Mo": ("bcc", 3.1698), "Ni": ("fcc", 3.52), "Si": ("diamond", 5.43)}
 DISPLACEMENT = 0.06  # Å along each axis, root mean square: about that of Mo at 300 K
 SKIN = 0.5  # Å, for both programs
 

@@ -1,14 +1,12 @@
 """Behler-Parrinello networks: a step of dynamics, and an epoch of the Kalman filter."""
 
 import time
-from contextlib import ExitStack, contextmanager
-from unittest.mock import patch
 
 import numpy as np
 from ase.io import read
 from cases import SHARED, SKIN, Case, model_dynamics
 from kalman import dgemm_rate
-from timing import interleave
+from timing import interleave, stopwatch
 
 from mlfeat import make_targets, presets
 from mlfeat.features import AtomFeatures
@@ -119,42 +117,6 @@ WATCHED = {  # what an epoch spends its time with
 }
 
 
-class Stopwatch:
-    """Seconds in some functions, without those in others of them that they call, and numbers of calls."""
-
-    def __init__(self):
-        self.seconds, self.calls = dict.fromkeys(WATCHED, 0.0), dict.fromkeys(WATCHED, 0)
-        self._inner = []  # seconds in functions that each open call called
-
-    def watch(self, name, function):
-        """The function, with its time taken."""
-
-        def watched(*args, **kwargs):
-            self._inner.append(0.0)
-            began = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                took = time.perf_counter() - began
-                self.seconds[name] += took - self._inner.pop()
-                self.calls[name] += 1
-                if self._inner:
-                    self._inner[-1] += took
-
-        return watched
-
-
-@contextmanager
-def stopwatch():
-    """Watch the functions of an epoch."""
-    watch = Stopwatch()
-    with ExitStack() as stack:
-        for name, (owner, attribute) in WATCHED.items():
-            function = getattr(owner, attribute)
-            stack.enter_context(patch.object(owner, attribute, watch.watch(name, function)))
-        yield watch
-
-
 def measure_fit(options):
     """Epochs of the Kalman filter on the training structures of Mo, one network of the preset."""
     train = read(SHARED / "data" / "zuo2020" / "Mo" / "train.xyz", "::8" if options.quick else ":")
@@ -162,7 +124,7 @@ def measure_fit(options):
     model = presets.nnp("Mo")
     potential = model[-1].set_params(n_models=1, max_iter=n_epochs)
     features = model[:-1].fit_transform(train)
-    with stopwatch() as watch:
+    with stopwatch(WATCHED) as watch:
         began = time.perf_counter()
         potential.fit(features, make_targets(train))
         total = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Speed of mlfeat, beside LAMMPS, QUIP, featomic and DScribe in the same run.
+"""Speed of mlfeat, beside LAMMPS, QUIP, motep, featomic and DScribe in the same run.
 
     python benchmarks/run.py [--quick] [--slow] [--only speed,fit] [--out results.json]
 
@@ -22,6 +22,9 @@ import featomic_peer
 import gap
 import kalman
 import lammps_peer
+import motep_peer
+import mtp
+import mtpfit
 import nnp
 import numpy as np
 import operations
@@ -46,7 +49,13 @@ CASES = [
     *(Case("Ni", method, 8) for method in ("snap", "qsnap")),  # 2048 atoms
 ]
 QUICK_CASES = [Case("Mo", "snap", 4), Case("Mo", "snap", 6), Case("Mo", "qsnap", 6), Case("Ni", "snap", 4)]
-PEERS = {"lammps": lammps_peer, "quippy": quippy_peer, "featomic": featomic_peer, "dscribe": dscribe_peer}
+PEERS = {
+    "lammps": lammps_peer,
+    "quippy": quippy_peer,
+    "motep": motep_peer,
+    "featomic": featomic_peer,
+    "dscribe": dscribe_peer,
+}
 THERMO = "pe pxx pyy pzz pxy pxz pyz"  # with these LAMMPS computes energy and virial at each step
 MICRO = 1e6
 
@@ -265,6 +274,8 @@ PARTS = {
     "nnp": ("Network of Mo: energy, per-atom energies, forces and stress\n\n" + nnp.HEADER, nnp.measure_speed),
     "nnpfit": ("Network of Mo: training by Kalman filter\n\n" + nnp.FIT_HEADER, nnp.measure_fit),
     "kalman": ("Kalman filter: an update\n\n" + kalman.HEADER, kalman.measure),
+    "mtp": ("Moment tensors: energy, per-atom energies, forces and stress\n\n" + mtp.HEADER, mtp.measure_speed),
+    "mtpfit": ("Moment tensors: " + mtpfit.HEADER, mtpfit.measure),
     "gapfit": ("GAP: fit with energies, forces and stresses\n\n" + gap.FIT_HEADER, gap.measure_fit),
 }
 
@@ -305,7 +316,8 @@ def parse_arguments():
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small cells and few repeats: a check that all runs")
-    parser.add_argument("--slow", action="store_true", help="run gap_fit too, which takes some twenty minutes")
+    slow = "run gap_fit too, which takes some twenty minutes, and whole trainings of moment tensors"
+    parser.add_argument("--slow", action="store_true", help=slow)
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}")
     parser.add_argument("--repeats", type=int, help="times that each measurement is taken (default: 7, quick: 2)")
     parser.add_argument(

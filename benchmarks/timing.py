@@ -1,7 +1,9 @@
-"""Times of competing tasks, taken in turn."""
+"""Times of competing tasks, taken in turn, and of the functions that a task calls."""
 
 import time
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
@@ -53,3 +55,50 @@ def interleave(tasks, repeats):
             times[name].wall.append((time.perf_counter() - wall) / units)
             times[name].cpu.append((time.process_time() - cpu) / units)
     return times
+
+
+class Stopwatch:
+    """Seconds in some functions, without those in others of them that they call, and numbers of calls."""
+
+    def __init__(self, names, clock=time.perf_counter):
+        self.seconds, self.calls = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
+        self._clock, self._inner = clock, []  # seconds in functions that each open call called
+
+    def watch(self, name, function):
+        """The function, with its time taken."""
+
+        def watched(*args, **kwargs):
+            self._inner.append(0.0)
+            began = self._clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = self._clock() - began
+                self.seconds[name] += took - self._inner.pop()
+                self.calls[name] += 1
+                if self._inner:
+                    self._inner[-1] += took
+
+        return watched
+
+
+@contextmanager
+def stopwatch(watched, clock=time.perf_counter):
+    """Watch functions.
+
+    Parameters
+    ----------
+    watched : dict of str to (object, str)
+        What each function is called in the report: its module or class, and its name there.
+    clock : callable
+        Gives seconds.
+
+    Yields
+    ------
+    Stopwatch
+    """
+    watch = Stopwatch(watched, clock)
+    with ExitStack() as stack:
+        for name, (owner, attribute) in watched.items():
+            stack.enter_context(patch.object(owner, attribute, watch.watch(name, getattr(owner, attribute))))
+        yield watch
