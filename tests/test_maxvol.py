@@ -146,8 +146,8 @@ def test_without_training_data_everything_is_infinitely_far():
     assert np.isposinf(empty.grade(rows)).all()
     assert empty.grade(rows[:0]).shape == (0,)
     np.testing.assert_array_equal(empty.update(rows, labels_of(rows)).labels, active_set_of(rows).labels)
-    with pytest.raises(ValueError, match=r"ActiveSet\.empty"):
-        active_set_of(rows[:0])
+    assert active_set_of(rows[:0]).is_empty
+    assert empty.update(rows[:0], labels_of(rows[:0])).is_empty
 
 
 def test_an_update_enlarges_the_volume_and_leaves_the_old_set():
@@ -265,10 +265,11 @@ def test_selection_is_that_of_grades_made_anew(monkeypatch, n_updates):
 def test_selection_begins_with_species_that_were_never_seen():
     active, structures, species = candidates()
     species[3] = np.array([0, 0, 1, 0])
+    species[5] = np.array([2, 0, 2, 0])
     species[7] = np.array([0, 0, 1, 1])
-    chosen, found = select([active, ActiveSet.empty(N_FEATURES)], structures, species, 1)
-    assert chosen.tolist() == [3]
-    assert np.isposinf(found[0])
-    chosen, found = select([active, ActiveSet.empty(N_FEATURES)], structures, species, 10)
+    sets = [active, ActiveSet.empty(N_FEATURES), ActiveSet.empty(N_FEATURES)]
+    chosen, found = select(sets, structures, species, 20)
+    assert chosen[:2].tolist() == [3, 5]
     assert 7 in chosen
-    assert np.isfinite(found[1:]).all()
+    assert np.isposinf(found[:2]).all()
+    assert np.isfinite(found[2:]).all()

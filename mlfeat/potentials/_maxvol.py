@@ -83,11 +83,13 @@ class ActiveSet:
         Returns
         -------
         ActiveSet
+            That of `empty` if there are no rows.
         """
         rows, labels = _parts(rows), np.asarray(labels)
-        shift, scale = _units(rows)
-        first = cls(np.zeros((len(shift) + 1, len(shift))), np.full((len(shift) + 1, 2), -1), shift, scale)
-        return first._spanning(rows, labels)
+        begin = cls.empty(next(iter(rows)).shape[1])
+        if not len(labels):
+            return begin
+        return cls(begin.rows, begin.labels, *_units(rows))._spanning(rows, labels)
 
     @classmethod
     def from_state(cls, state, n_features, where="active set"):
@@ -368,8 +370,6 @@ def _units(parts):
         n += len(block)
         total += (block - origin).sum(axis=0)
         squares += np.square(block - origin).sum(axis=0)
-    if origin is None:
-        raise ValueError("there are no rows; `ActiveSet.empty` stands for a species without training data")
     mean = origin + total / n
     deviation = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
     size = np.abs(mean)
