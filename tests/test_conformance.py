@@ -173,14 +173,16 @@ MODELS = {
         FeatureScaler(),
         NeuralNetworkPotential((5,), "softplus", solver="adam", max_iter=3, n_models=3, random_state=0, n_jobs=2),
     ),
-    "moments": make_pipeline(MomentTensor(4.3, level=8), MomentTensorPotential(max_iter=5, random_state=0)),
+    "moments": make_pipeline(
+        MomentTensor(4.3, level=8, n_polynomials=6), MomentTensorPotential(max_iter=5, random_state=0)
+    ),
     "moments-untied": make_pipeline(
-        MomentTensor(4.3, level=10, n_polynomials=5),
+        MomentTensor(4.0, level=8, n_polynomials=4),
         MomentTensorPotential("ridge", tied=False, alpha=1e-4, intercept=None),
     ),
     "moments-committee": make_pipeline(
-        MomentTensor(4.3, level=8, n_polynomials=6),
-        MomentTensorPotential("bfgs", max_iter=20, initial="random", n_models=2, random_state=0, n_jobs=2),
+        MomentTensor(4.0, level=6, n_polynomials=4),
+        MomentTensorPotential("bfgs", max_iter=10, initial="random", n_models=2, random_state=0, n_jobs=2),
     ),
     "scaled": make_pipeline(Bispectrum(twojmax=4), FeatureScaler(), LinearPotential(Ridge(1e-3))),
     "scaled-by-species": make_pipeline(

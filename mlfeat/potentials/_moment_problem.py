@@ -3,9 +3,11 @@
 import numpy as np
 
 from mlfeat.potentials._moment_data import ordered_sum
-from mlfeat.potentials._moment_design import normal_matrix
+from mlfeat.potentials._moment_design import Design
 from mlfeat.potentials._moment_model import MomentModel, loss_and_gradient, to_errors
 from mlfeat.potentials._moment_varpro import Projected
+
+KEPT_BYTES = 2**30  # of rows between solving for the linear parameters and the step of the radial ones
 
 
 class MomentProblem:
@@ -46,17 +48,29 @@ class MomentProblem:
         """The MomentModel of these parameters."""
         return MomentModel(self.descriptor(radial), np.reshape(coef, (self.n_groups, -1)), intercept)
 
-    def project(self, radial, coef=None):
+    def project(self, radial, keep=False):
         """Linear parameters solved for, see `Projected`; None if the normal equations are not finite.
 
-        With coefficients `coef` (near the solution), with what a step of the radial coefficients needs.
+        With `keep` it is one to be given to `linearize`, and rows are kept if they take no more than KEPT_BYTES.
         """
-        own = None if coef is None else coef.reshape(self.n_groups, -1)
-        matrix = normal_matrix(self.descriptor(radial), self.data, self.n_groups, own, self.n_jobs)
+        keep = keep and self._row_bytes() <= KEPT_BYTES
+        design = Design(self.descriptor(radial), self.data, self.n_groups, self.n_jobs, keep)
+        return self._projected(design, design.matrix)
+
+    def linearize(self, projected):
+        """The same, with what steps in the radial coefficients need."""
+        coef = projected.coef.reshape(self.n_groups, -1)
+        return self._projected(projected.design, projected.design.with_radial(coef))
+
+    def _projected(self, design, matrix):
         if not np.isfinite(matrix).all():
             return None
         n_columns = self.n_groups * len(self.basis.scalars)
-        return Projected(matrix, self.n_species, n_columns, self.free_intercept, self.alpha, self.penalty)
+        return Projected(design, matrix, self.n_species, n_columns, self.free_intercept, self.alpha, self.penalty)
+
+    def _row_bytes(self):
+        n_rows = sum(3 * item.n_atoms + 7 for item in self.data.items)
+        return 8 * n_rows * (self.n_groups * len(self.basis.scalars) + self.n_species + 1)
 
     def loss(self, radial, coef, intercept):
         """The loss with its penalty, and its derivatives by the three; errors of the structures too.

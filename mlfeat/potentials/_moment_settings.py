@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from mlfeat.potentials._fitting import size_in_words
 from mlfeat.potentials._moment_data import BLOCK_ROWS, WAVE
-from mlfeat.potentials._settings import INSIDE, NOT_NEGATIVE, check_parameters, is_number
+from mlfeat.potentials._settings import INSIDE, NOT_NEGATIVE, check_parameters, is_count, is_number
 
 logger = logging.getLogger("mlfeat")
 
@@ -46,6 +46,18 @@ def check_settings(potential):
             "members would be alike: set initial='random'"
         )
     check_random_state(potential.random_state)
+
+
+def check_pruning(potential, cost, max_increase, refine):
+    """Raise ValueError unless a potential can be pruned with these parameters."""
+    if len(potential.coef_) > 1:
+        raise ValueError(f"this is a committee of {len(potential.coef_)}: prune a potential with n_models=1")
+    if not (is_number(cost) and 0 <= cost <= 1):
+        raise ValueError(f"cost={cost!r}: must be a share between 0 and 1")
+    if not (is_number(max_increase) and max_increase >= 0):
+        raise ValueError(f"max_increase={max_increase!r}: must be zero or a positive number")
+    if refine != 0 and not is_count(refine):
+        raise ValueError(f"refine={refine!r}: must be zero or a positive integer")
 
 
 def starts_as_given(potential):

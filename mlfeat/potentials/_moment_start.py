@@ -44,16 +44,6 @@ def tangents(radial):
     return out
 
 
-def factor_counts(basis):
-    """How often each scalar has moments of each μ among its factors, (F, n_radial)."""
-    counts = np.zeros((basis.n_nodes, basis.n_radial), dtype=np.intp)
-    n_basic = len(basis.moments)
-    counts[np.arange(n_basic), basis.moments[:, 0]] = 1
-    for first, second, _, result in basis.products.tolist():
-        counts[result] = counts[first] + counts[second]
-    return counts[basis.scalars]
-
-
 def unit_scaling(descriptor, radial, items):
     """Scaling with which the moment μ = ν = 0 has the root mean square one over the atoms of some structures."""
     tables = [[0, 0, 0, 0]], np.zeros((0, 4), dtype=np.intc), [0]

@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -20,9 +20,11 @@ from mlfeat.potentials._committee import CommitteeMixin
 from mlfeat.potentials._moment_data import MomentData, weighting_factors
 from mlfeat.potentials._moment_energy import MomentEnergy
 from mlfeat.potentials._moment_learned import is_learned, learned_descriptor
-from mlfeat.potentials._moment_settings import check_memory, check_settings, starts_as_given
+from mlfeat.potentials._moment_model import MomentModel, errors_of
+from mlfeat.potentials._moment_pruning import PruningReport, pruning_path
+from mlfeat.potentials._moment_settings import check_memory, check_pruning, check_settings, starts_as_given
 from mlfeat.potentials._moment_start import random_functions, training_levels, unit_scaling
-from mlfeat.potentials._moment_training import MomentTraining
+from mlfeat.potentials._moment_training import MomentTraining, moment_problem
 from mlfeat.potentials._neural_settings import species_energies
 from mlfeat.potentials._restore import as_it_was_if_this_fails
 from mlfeat.potentials._rows import (
@@ -369,6 +371,55 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         self.n_iter_ = max(len(training.history) for training in trainings)
         self._learn_active_set(descriptor, data.items)
         return self
+
+    def prune(self, X, y, sample_weight=None, *, cost=0.5, max_increase=np.inf, refine=10):
+        """Make a cheaper potential, without the features that cost much and help little.
+
+        Features are dropped one after the other, each time the one whose loss raises the loss least for the time that
+        it saves, with the best coefficients of the others; then the radial functions are trained again.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`; the structures that it was trained on.
+        cost : float, default=0.5
+            Share of the operations for energy and forces to come down to.
+        max_increase : float, default=inf
+            Share by which dropping features may raise the loss; it ends before, whatever it costs.
+        refine : int, default=10
+            Iterations of "varpro" afterwards; 0: only the linear parameters are solved for.
+
+        Returns
+        -------
+        potential : MomentTensorPotential
+            A new, fitted one, for the same MomentTensor in the Pipeline.
+        report : PruningReport
+            Numbers of features, cost and errors before and after.
+
+        Raises
+        ------
+        ValueError
+            If the potential is a committee, or a parameter is wrong.
+        """
+        check_is_fitted(self)
+        check_pruning(self, cost, max_increase, refine)
+        new = clone(self).set_params(solver="varpro" if refine else "ridge", max_iter=max(refine, 1), warm_start=False)
+        descriptor, data, reference = new._start(X, y, sample_weight)
+        start, radial, scaling = self.learned_descriptor(descriptor), self.radial_coef_[0], self.scaling_[0]
+        before = errors_of(MomentModel(start, self.coef_[0], self.intercept_[0] - reference), data, self.n_jobs)
+        with threadpool_limits(1, "blas"):
+            problem = moment_problem(self, data, start, start.basis_, scaling)
+            path = pruning_path(problem, radial, max_increase, cost)
+        kept = path.kept(len(path.loss) - 1)
+        basis = start.basis_.subset(kept)
+        smaller, levels = start.with_radial(radial[:, :, : basis.n_radial], basis=basis), [int(basis.levels.max())]
+        training = MomentTraining(new, data, None, smaller, smaller.radial_coefficients_, scaling, levels)
+        new._finish(new._train([training]), smaller, data, reference)
+        new.set_params(**self.get_params(deep=False))
+        new.n_features_in_, new.basis_ = self.n_features_in_, tuple(np.array(table) for table in basis)
+        after = training.history[-1][1]
+        n_features, costs = (len(problem.basis.scalars), len(kept)), (float(path.cost[0]), float(path.cost[-1]))
+        return new, PruningReport(n_features, costs, (before, after), path)
 
     def _learn_active_set(self, descriptor, items):
         first = descriptor.with_radial(self.radial_coef_[0], scaling=self.scaling_[0])

@@ -32,6 +32,20 @@ def solve_ridge(problem, radial, max_iter, tol, report):
 MINIMIZE = {"varpro": minimize_varpro, "bfgs": minimize_bfgs, "ridge": solve_ridge}
 
 
+def moment_problem(potential, data, descriptor, basis, scaling):
+    """The MomentProblem with the parameters of a MomentTensorPotential."""
+    return MomentProblem(
+        data,
+        descriptor,
+        basis,
+        scaling=scaling,
+        alpha=potential.alpha,
+        free_intercept=isinstance(potential.intercept, str),
+        tied=potential.tied,
+        n_jobs=potential.n_jobs,
+    )
+
+
 class MomentTraining:
     """Training of one member of a committee.
 
@@ -48,7 +62,7 @@ class MomentTraining:
     scaling : float
         Their factor.
     levels : list of int
-        Of the contractions that are used, one after the other; the last is that of all.
+        Of the contractions that are used, one after the other; the last stands for all.
 
     Attributes
     ----------
@@ -75,16 +89,7 @@ class MomentTraining:
 
     def _stage(self, level, basis, chosen, last, show):
         potential = self._potential
-        problem = MomentProblem(
-            self._data,
-            self._descriptor,
-            basis,
-            scaling=self.scaling,
-            alpha=potential.alpha,
-            free_intercept=isinstance(potential.intercept, str),
-            tied=potential.tied,
-            n_jobs=potential.n_jobs,
-        )
+        problem = moment_problem(potential, self._data, self._descriptor, basis, self.scaling)
         most = iterations(potential, level)
         most, tol = (most, potential.tol) if last else (min(most, EARLY_ITERATIONS[potential.solver]), EARLY_TOL)
         report = partial(self._record, problem, level, chosen, last, show)

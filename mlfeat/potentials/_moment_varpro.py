@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg
 
 from mlfeat.potentials._blocks import eliminate_normal
-from mlfeat.potentials._moment_start import factor_counts, normalized, tangents
+from mlfeat.potentials._moment_start import normalized, tangents
 from mlfeat.potentials._solve import solve_normal
 
 FIRST_DAMPING, LARGEST_DAMPING = 1e-2, 1e12
@@ -19,11 +19,10 @@ FLOOR = 1e-9  # of the largest curvature: damping of directions that change noth
 
 
 class Step(NamedTuple):
-    """A step in the radial coefficients, with the change of the coefficients that goes with it."""
+    """A step in the radial coefficients, and the decrease of the loss that it would bring if that were quadratic."""
 
     radial: np.ndarray
-    coef: np.ndarray
-    predicted: float  # decrease of the loss
+    predicted: float
 
 
 class Projected:
@@ -31,8 +30,10 @@ class Projected:
 
     Parameters
     ----------
+    design : Design
+        Where the normal equations are from.
     matrix : array
-        From `normal_matrix`.
+        Theirs, with radial columns or without.
     n_species, n_columns : int
         Numbers of intercepts, and of coefficients over all groups.
     free_intercept : bool
@@ -46,20 +47,23 @@ class Projected:
     coef, intercept : arrays (n_columns,), (n_species,)
     loss : float
         Weighted squared residuals, and penalty.
+    gram, moment, square
+        Normal equations of the coefficients alone, without the penalty: matrix, right side, and sum of squared targets.
     diagonal, penalty : arrays (n_columns,)
-        Diagonal of the coefficients' normal equations, and the penalty.
+        Diagonal of the matrix, and the penalty.
     """
 
-    def __init__(self, matrix, n_species, n_columns, free_intercept, alpha, penalty=None):
+    def __init__(self, design, matrix, n_species, n_columns, free_intercept, alpha, penalty=None):
+        self.design = design
         rest, intercepts, _ = eliminate_normal(matrix, n_species, free_intercept)
-        gram = rest[:n_columns, :n_columns]
-        self.diagonal = np.diag(gram)
+        self.gram, self.moment, self.square = rest[:n_columns, :n_columns], rest[:n_columns, -1], rest[-1, -1]
+        self.diagonal = np.diag(self.gram)
         self.penalty = alpha * self.diagonal if penalty is None else penalty
-        solution = solve_normal(gram, rest[:n_columns, -1], self.penalty)
-        self.coef, self._factor = solution.coef, solution.factor
+        solution = solve_normal(self.gram, self.moment, self.penalty)
+        self.coef = solution.coef
         self.intercept = intercepts[:, -1] - intercepts[:, :n_columns] @ self.coef
-        self._cross = self._factor.T @ rest[:n_columns, n_columns:]
-        left = rest[n_columns:, n_columns:] - self._cross.T @ self._cross
+        cross = solution.factor.T @ rest[:n_columns, n_columns:]
+        left = rest[n_columns:, n_columns:] - cross.T @ cross
         self.loss = float(left[-1, -1])
         self._curvature, self._descent = left[:-1, :-1], left[:-1, -1]
 
@@ -70,9 +74,7 @@ class Projected:
         size = np.diag(curvature)
         damped = curvature + damping * np.diag(size + FLOOR * size.max(initial=0.0))
         along = linalg.lstsq(damped, descent, check_finite=False)[0]
-        radial = directions @ along
-        coef = self.coef - self._factor @ (self._cross[:, :-1] @ radial)
-        return Step(radial, coef, float(2 * along @ descent - along @ curvature @ along))
+        return Step(directions @ along, float(2 * along @ descent - along @ curvature @ along))
 
 
 def minimize_varpro(problem, radial, max_iter, tol, report):
@@ -91,26 +93,25 @@ def minimize_varpro(problem, radial, max_iter, tol, report):
         Called as ``report(radial, coef, intercept)`` after each successful step; ends when it returns True.
     """
     radial = normalized(radial)[0]
-    counts = np.tile(factor_counts(problem.basis), (problem.n_groups, 1))
-    start = problem.project(radial)
-    problem.penalty = start.penalty
-    current = problem.project(radial, start.coef)
+    current = problem.project(radial, keep=True)
+    problem.penalty = current.penalty
+    current = problem.linearize(current)
     damping, growth, small = FIRST_DAMPING, 2.0, 0
     stop = report(radial, current.coef, current.intercept)
     for _ in range(max_iter):
         if stop or small > 1 or damping > LARGEST_DAMPING:
             return
         step = current.step(tangents(radial), damping)
-        trial_radial, norms = normalized(radial + step.radial.reshape(radial.shape))
+        trial_radial = normalized(radial + step.radial.reshape(radial.shape))[0]
         with np.errstate(over="ignore", invalid="ignore"):
-            trial = problem.project(trial_radial, step.coef * np.prod(norms**counts, axis=1))
+            trial = problem.project(trial_radial, keep=True)
         decrease = -np.inf if trial is None else current.loss - trial.loss
         if not decrease > 0:
             damping, growth = damping * growth, 2 * growth
-            small += decrease > -tol * current.loss and step.predicted < tol * current.loss
+            small += step.predicted < tol * current.loss
             continue
         small = small + 1 if decrease < tol * current.loss else 0
         damping *= max(1 / 3, 1 - (2 * decrease / step.predicted - 1) ** 3)
         growth = 2.0
-        radial, current = trial_radial, trial
+        radial, current = trial_radial, problem.linearize(trial)
         stop = report(radial, current.coef, current.intercept)
