@@ -76,6 +76,9 @@ def gap_model(data):
 SMALL_NETWORKS = ["--hidden-layers", "6,6", "--epochs", "3", "--models", "2"]
 
 
+OPTIONS_OF_ALL = [*"--twojmax 4 --trials 5 --n-sparse 30 --level 8 --iterations 5".split(), *SMALL_NETWORKS]
+
+
 @pytest.fixture(scope="module")
 def nnp_model(data):
     """File of a small committee of networks fitted to the data."""
@@ -97,7 +100,7 @@ def compared(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
     command = ["compare", "--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "mlfeat", *command, *"--twojmax 4 --trials 5 --n-sparse 30".split(), *SMALL_NETWORKS],
+        [sys.executable, "-m", "mlfeat", *command, *OPTIONS_OF_ALL],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
@@ -111,7 +114,7 @@ def test_compare_prints_a_line_for_each_potential(compared):
     titles, units, *lines = [line.split() for line in compared[1].stdout.split("\n\n")[1].splitlines()]
     assert titles[:3] == ["method", "energy", "RMSE"]
     assert units[0] == "meV/atom"
-    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP", "NNP"]
+    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP", "NNP", "MTP"]
     assert all(float(number) >= 0 for line in lines for number in line[1:])
 
 
@@ -124,7 +127,7 @@ def test_compare_writes_all_numbers(compared, data):
     assert content["train"]["structures"] == 24
     assert content["test"]["groups"] == {"even": 3, "odd": 3}
     assert content["command"].startswith("mlfeat compare --train")
-    snap, qsnap, gap, nnp = content["methods"]
+    snap, qsnap, gap, nnp, mtp = content["methods"]
     for result in content["methods"]:
         assert result["status"] == "ok"
         assert 0 < result["memory_before_fit_bytes"] <= result["peak_memory_bytes"] < 2**32
@@ -138,6 +141,8 @@ def test_compare_writes_all_numbers(compared, data):
     assert 0 < gap["settings"]["gaussianapproximationpotential"]["force_sigma"] < 0.05  # found, not given
     assert nnp["settings"]["neuralnetworkpotential"]["hidden_layer_sizes"] == [6, 6]
     assert nnp["n_parameters"] == 6 * (23 + 1) + 6 * 7 + 7  # 4 of the 27 symmetry functions hardly vary
+    assert mtp["settings"]["momenttensor"]["level"] == 8
+    assert mtp["n_parameters"] == 9 + 1 + 2 * 8
 
 
 @pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")  # the training set is tiny
@@ -151,7 +156,7 @@ def test_compare_saves_the_models_that_it_tested(compared, data):
 
 
 def test_compare_draws_its_figures(compared):
-    for name in ("parity-snap.png", "parity-qsnap.png", "parity-gap.png", "parity-nnp.png", "pareto.png"):
+    for name in (*(f"parity-{method}.png" for method in METHODS), "pareto.png"):
         assert (compared[0] / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -574,7 +579,7 @@ BAD = {
     ),
     "option of several": (
         ["fit", "{data}/train.xyz", "m", "--method", "gap", "--energy-weight", "1"],
-        "--energy-weight is an option of snap, qsnap and nnp, not of gap",
+        "--energy-weight is an option of snap, qsnap, nnp and mtp, not of gap",
     ),
     "layers": (["fit", "{data}/train.xyz", "m", "--method=nnp", "--hidden-layers=8,0"], "'0' is not a positive int"),
     "sigmas": (
@@ -585,7 +590,7 @@ BAD = {
     "n_sparse": (["fit", "{data}/train.xyz", "m", "--method=gap", "--n-sparse=0"], "'0' is not a positive integer"),
     "test species": (["fit", "{data}/train.xyz", "m", "--test", "Al.xyz"], "structure 0 has Al, but"),
     "jobs": (["fit", "{data}/train.xyz", "m", "--jobs", "0"], "'0' is not a positive integer"),
-    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap, nnp"),
+    "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap, nnp, mtp"),
     "no method": (["compare", "--methods", ","], "no method is named"),
     "test alone": (["compare", "--test", "{data}/test.xyz"], "--test needs --train"),
     "element": (["compare", "--element", "Fe"], "choose one of the fcc metals Al, Ni, Cu"),
@@ -597,7 +602,7 @@ BAD = {
     "no partner": (["evaluate", "alone.snapcoeff", "{data}/test.xyz"], "alone.snapparam: no such file"),
     "other model": (["evaluate", "bare.xyz", "{data}/test.xyz"], "bare.xyz: no mlfeat model"),
     "species": (["evaluate", "{data}/model.mlfeat", "Al.xyz"], "Al.xyz: structure 0 has Al, but"),
-    "option": (["convert", "{data}/model.mlfeat", "m", "--species", "Cu"], "belongs to LAMMPS' files and QUIP's"),
+    "option": (["convert", "{data}/model.mlfeat", "m", "--species", "Cu"], "belongs to LAMMPS' files, QUIP's and"),
     "script": (["convert", "{data}/model.mlfeat", "m", "--script", "in"], "belongs to LAMMPS' files"),
     "target": (["convert", "{data}/model.mlfeat", "none/m"], "none/m: there is no folder none; create it first"),
     "sizes": (["benchmark", "{data}/model.mlfeat", "--sizes", "10,x"], "'x' is not a positive integer"),
@@ -709,8 +714,7 @@ def published(monkeypatch):
         return make_pipeline(ACSF(4.2, *functions, species=("Cu",)), FeatureScaler("mean", "range"), potential)
 
     fake = SimpleNamespace(snap=snap, gap=gap, nnp=nnp, GROUPS=("even", "odd"))
-    for module in ("_guess", "_gap", "_nnp"):
-        monkeypatch.setattr(f"mlfeat.cli.{module}.presets", fake)
+    monkeypatch.setattr("mlfeat.cli._guess.presets", fake)
 
 
 def test_published_settings_are_used_where_there_are_some(published):
@@ -836,7 +840,7 @@ def test_networks_grow_with_the_data(monkeypatch):
     build, structures = METHODS["nnp"].build, copper(24, 0)
     nodes = []
     for size in (1000, 6000, 20000, 10**6):
-        monkeypatch.setattr("mlfeat.cli._nnp._count_measurements", lambda structures, size=size: size)
+        monkeypatch.setattr("mlfeat.cli._nnp.count_measurements", lambda structures, size=size: size)
         potential = build(structures, Settings(presets=False, cutoff=4.0))[-1]
         nodes.append(potential.hidden_layer_sizes[0])
         assert potential.force_fraction == min(1, 20000 / size)  # an epoch of much data is a part of it

@@ -59,7 +59,7 @@ def test_benchmark_times_it(folder, capsys):
 
 
 ERRORS = {
-    "species": (["convert", "{folder}", "m", "--species", "Ni"], "--species belongs to LAMMPS' files and QUIP's"),
+    "species": (["convert", "{folder}", "m", "--species", "Ni"], "belongs to LAMMPS' files, QUIP's and MLIP's"),
     "script": (["convert", "{folder}", "m", "--script", "in"], "--script belongs to LAMMPS' files"),
     "units": (["convert", "{folder}/scaling.data", "m", "--units", "metal"], "--units belongs to n2p2's files"),
     "no folder": (["convert", "{folder}/x/input.nn", "m"], "there is no such file; a potential of n2p2 is a folder"),

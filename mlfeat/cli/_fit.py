@@ -13,7 +13,7 @@ from mlfeat.cli._train import checked_model, train_model
 DESCRIPTION = """\
 Fit a potential to the energies, forces and stresses of structures, in any
 format that ASE reads, and save it as one file. mlfeat.load reads it in Python,
-and mlfeat convert makes LAMMPS' or QUIP's files of it.
+and mlfeat convert makes files of the original programs of it.
 """
 EXAMPLES = """\
   mlfeat fit train.xyz model.mlfeat
@@ -21,6 +21,7 @@ EXAMPLES = """\
   mlfeat fit vasprun.xml@::5 model.mlfeat --energy-weight 100
   mlfeat fit train.xyz model.mlfeat --method gap --n-sparse 500
   mlfeat fit train.xyz model.mlfeat --method nnp --hidden-layers 20,20
+  mlfeat fit train.xyz model.mlfeat --method mtp --level 16
 """
 
 

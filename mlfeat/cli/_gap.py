@@ -6,11 +6,9 @@ from collections import Counter
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
-from mlfeat import presets
-from mlfeat.cli._guess import guess_cutoff, published, species_of, without_groups
+from mlfeat.cli._guess import guess_cutoff, has_published_groups, published, species_of, without_groups
 from mlfeat.descriptors import SOAP
 from mlfeat.potentials import GaussianApproximationPotential
-from mlfeat.targets import get_groups
 
 SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
 OPTIONS = ("n_sparse", *SIGMAS)
@@ -28,7 +26,7 @@ def gap(structures, settings):
     species = species_of(structures)
     model = published("gap", species) if settings.presets else None
     # Sigmas tell what the errors of the data and the cutoff are: published ones belong to the published data.
-    known = model is not None and settings.cutoff is None and set(get_groups(structures)) <= set(presets.GROUPS)
+    known = model is not None and settings.cutoff is None and has_published_groups(structures)
     if model is None:
         cutoff = guess_cutoff(structures)
         # A cutoff function that falls over half of the cutoff does better than one that falls over 0.5 Å. With the

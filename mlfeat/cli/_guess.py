@@ -4,6 +4,7 @@ import numpy as np
 
 from mlfeat import presets
 from mlfeat.neighbors import NeighborPairs
+from mlfeat.targets import get_groups, make_targets
 
 _SAMPLE = 50  # structures that the density is estimated from
 
@@ -19,6 +20,18 @@ def published(preset, species):
         return getattr(presets, preset)(*species) if len(species) == 1 else None
     except ValueError:
         return None
+
+
+def has_published_groups(structures):
+    """Whether all groups of structures are those of the data that settings are published for."""
+    return set(get_groups(structures)) <= set(presets.GROUPS)
+
+
+def count_measurements(structures):
+    """Energies, and components of forces and stresses."""
+    targets = make_targets(structures)
+    n_forces = sum(forces.size for forces in targets["forces"] if forces is not None)
+    return len(structures) + n_forces + int(np.isfinite(targets["stress"]).sum())
 
 
 def without_groups(structures):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mlfeat.cli import _gap, _nnp, _snap
+from mlfeat.cli import _gap, _mtp, _nnp, _snap
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Settings:
     epochs: int | None = None
     hidden_layers: tuple | None = None
     models: int | None = None
+    level: int | None = None
+    min_dist: float | None = None
+    iterations: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,4 +50,5 @@ METHODS = {
     ),
     "gap": Method("GAP", "Gaussian process of SOAP power spectra", _gap.gap, _gap.fit_gap, _gap.OPTIONS),
     "nnp": Method("NNP", "neural networks of symmetry functions", _nnp.nnp, _nnp.fit_nnp, _nnp.OPTIONS),
+    "mtp": Method("MTP", "contractions of moments that are learnt", _mtp.mtp, _mtp.fit_mtp, _mtp.OPTIONS),
 }

@@ -1,14 +1,24 @@
-"""Model files: mlfeat's own, LAMMPS', QUIP's and n2p2's."""
+"""Model files: mlfeat's own, LAMMPS', QUIP's, n2p2's and MLIP's."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from mlfeat.cli._errors import UsageError, bad_input
-from mlfeat.io import read_gap, read_nnp, read_snap, write_gap, write_nnp, write_snap
+from mlfeat.io import read_gap, read_mtp, read_nnp, read_snap, write_gap, write_mtp, write_nnp, write_snap
 from mlfeat.persistence import load, save
 
 SNAP = (".snapcoeff", ".snapparam")
-GAP = ".xml"
 NNP = "input.nn"
+OPTIONS = {
+    "species": "LAMMPS' files, QUIP's and MLIP's",
+    "script": "LAMMPS' files",
+    "units": "n2p2's files",
+    "member": "MLIP's files that are written",
+}
 UNITS = {"atomic": ("bohr", "hartree"), "metal": ("angstrom", "eV")}
 
 
@@ -19,13 +29,15 @@ def add_model_options(parser, name="model"):
         metavar=name.upper(),
         type=Path,
         help="fitted model: mlfeat's file, one of LAMMPS' .snapcoeff and .snapparam files, which have the same name, "
-        "QUIP's .xml file, beside which its files of sparse points lie, or n2p2's folder or the input.nn in it",
+        "QUIP's .xml file, beside which its files of sparse points lie, n2p2's folder or the input.nn in it, or MLIP's "
+        ".mtp file",
     )
     parser.add_argument(
         "--species",
         type=_symbols,
         metavar="LIST",
-        help="elements to take from LAMMPS' or QUIP's files, as in Mo,W (default: all of them)",
+        help="elements to take from LAMMPS' or QUIP's files, as in Mo,W (default: all of them); those of the species "
+        "0, 1, … of MLIP's file, which does not name them",
     )
     parser.add_argument(
         "--script",
@@ -40,48 +52,46 @@ def add_model_options(parser, name="model"):
     )
 
 
+class Format(NamedTuple):
+    """Files of a program: which they are, how to read and to write them, and the options for either."""
+
+    program: str
+    is_named_by: Callable  # path -> bool
+    read: Callable  # path, options -> model
+    write: Callable  # model, path, options -> paths
+    read_options: tuple = ()
+    write_options: tuple = ()
+
+
 def read_model(path, args=None):
     """A fitted model from a file; of LAMMPS' two files either one may be named."""
-    species, script = getattr(args, "species", None), getattr(args, "script", None)
-    if species and not (is_snap(path) or is_gap(path)):
-        raise UsageError(f"{path}: --species belongs to LAMMPS' files and QUIP's")
-    if script and not is_snap(path):
-        raise UsageError(f"{path}: --script belongs to LAMMPS' files")
-    if getattr(args, "units", None) and not (is_nnp(path) or is_nnp(getattr(args, "target", path))):
-        raise UsageError(f"{path}: --units belongs to n2p2's files")
-    files = [path.with_suffix(suffix) for suffix in SNAP] if is_snap(path) else [path] * (not is_nnp(path))
-    for file in [*files, *[script] * (script is not None)]:
+    options, target = vars(args) if args is not None else {}, getattr(args, "target", None)
+    for name in OPTIONS:
+        if options.get(name) is not None:
+            _check_belongs(name, path, target)
+    form = format_of(path)
+    files = [path.with_suffix(suffix) for suffix in SNAP] if is_snap(path) else [path] * (form.program != "n2p2")
+    for file in [*files, *filter(None, [options.get("script")])]:
         if not file.is_file():
             raise UsageError(f"{file}: no such file")
     with bad_input():  # the messages name the file
-        if is_snap(path):
-            return read_snap(*files, species=species, script=script)
-        if is_nnp(path):
-            return read_nnp(path, **_units(args))
-        return read_gap(path, species) if is_gap(path) else load(path)
+        return form.read(path, options)
+
+
+def _check_belongs(option, path, target):
+    written = () if target is None else format_of(target).write_options
+    if option not in (*format_of(path).read_options, *written):
+        raise UsageError(f"{path}: --{option} belongs to {OPTIONS[option]}")
 
 
 def write_model(model, path, args=None):
     """Write a fitted model in the format that the file's name says; returns the files' paths."""
-    if is_snap(path):
-        return write_snap(model, path.with_suffix(""))
-    if is_nnp(path):
-        return write_nnp(model, path, **_units(args))
-    return write_gap(model, path) if is_gap(path) else (save(model, path),)
-
-
-def _units(args):
-    """Units of n2p2's files, as read_nnp and write_nnp are told of them."""
-    return dict(zip(("length_unit", "energy_unit"), UNITS[getattr(args, "units", None) or "atomic"], strict=True))
+    return format_of(path).write(model, path, {} if args is None else vars(args))
 
 
 def format_of(path):
-    """The program whose files a path names."""
-    if is_snap(path):
-        return "LAMMPS"
-    if is_nnp(path):
-        return "n2p2"
-    return "QUIP" if is_gap(path) else "mlfeat"
+    """The `Format` of the files that a path names."""
+    return next(form for form in FORMATS if form.is_named_by(path))
 
 
 def is_snap(path):
@@ -89,14 +99,65 @@ def is_snap(path):
     return path.suffix in SNAP
 
 
-def is_gap(path):
-    """Whether a path names a QUIP file."""
-    return path.suffix == GAP
+def _read_snap(path, options):
+    files = (path.with_suffix(suffix) for suffix in SNAP)
+    return read_snap(*files, species=options.get("species"), script=options.get("script"))
 
 
-def is_nnp(path):
+def _is_nnp(path):
     """Whether a path names n2p2's settings file, or a folder, as n2p2's potentials are."""
     return path.name == NNP or path.is_dir()
+
+
+def _units(options):
+    """Units of n2p2's files, as read_nnp and write_nnp are told of them."""
+    return dict(zip(("length_unit", "energy_unit"), UNITS[options.get("units") or "atomic"], strict=True))
+
+
+def _read_mtp(path, options):
+    if not options.get("species"):
+        raise UsageError(f"{path}: the file does not name its elements; give them with --species, as in --species Mo,W")
+    model = read_mtp(path, options["species"])
+    try:
+        check_is_fitted(model)
+    except NotFittedError as error:
+        raise UsageError(f"{path}: the file has no coefficients, it is one to be trained") from error
+    return model
+
+
+FORMATS = (
+    Format(
+        "LAMMPS",
+        is_snap,
+        _read_snap,
+        lambda model, path, _: write_snap(model, path.with_suffix("")),
+        ("species", "script"),
+    ),
+    Format(
+        "n2p2",
+        _is_nnp,
+        lambda path, options: read_nnp(path, **_units(options)),
+        lambda model, path, options: write_nnp(model, path, **_units(options)),
+        ("units",),
+        ("units",),
+    ),
+    Format(
+        "QUIP",
+        lambda path: path.suffix == ".xml",
+        lambda path, options: read_gap(path, options.get("species")),
+        lambda model, path, _: write_gap(model, path),
+        ("species",),
+    ),
+    Format(
+        "MLIP",
+        lambda path: path.suffix == ".mtp",
+        _read_mtp,
+        lambda model, path, options: (write_mtp(model, path, options.get("member")),),
+        ("species",),
+        ("member",),
+    ),
+    Format("mlfeat", lambda path: True, lambda path, _: load(path), lambda model, path, _: (save(model, path),)),
+)
 
 
 def _symbols(text):

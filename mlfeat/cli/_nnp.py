@@ -6,12 +6,10 @@ import numpy as np
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
-from mlfeat import presets
-from mlfeat.cli._guess import guess_cutoff, published, species_of
+from mlfeat.cli._guess import count_measurements, guess_cutoff, has_published_groups, published, species_of
 from mlfeat.descriptors import ACSF
 from mlfeat.potentials import NeuralNetworkPotential
 from mlfeat.preprocessing import FeatureScaler, FeatureSelector
-from mlfeat.targets import get_groups, make_targets
 
 WEIGHTS = ("energy_weight", "force_weight", "stress_weight")
 OPTIONS = (*WEIGHTS, "epochs", "hidden_layers", "models")
@@ -39,17 +37,17 @@ def nnp(structures, settings):
     species = species_of(structures)
     model = published("nnp", species) if settings.presets else None
     # Weights and epochs go with the data that they were found for, symmetry functions with the element.
-    known = model is not None and settings.cutoff is None and set(get_groups(structures)) <= set(presets.GROUPS)
+    known = model is not None and settings.cutoff is None and has_published_groups(structures)
     if model is None:
         cutoff = guess_cutoff(structures) if settings.cutoff is None else settings.cutoff
         descriptor = _telling_functions(ACSF(cutoff, species=species), structures)
         n_inputs = descriptor.fit(structures).n_features_out_
-        potential = NeuralNetworkPotential(_layers(n_inputs, len(species), _count_measurements(structures)))
+        potential = NeuralNetworkPotential(_layers(n_inputs, len(species), count_measurements(structures)))
         model = make_pipeline(descriptor, FeatureScaler("mean", "range", by_species=True), potential)
     elif settings.cutoff is not None:
         model[0].set_params(cutoff=settings.cutoff)
     if not known:
-        share = min(1.0, _MOST_MEASUREMENTS / _count_measurements(structures))
+        share = min(1.0, _MOST_MEASUREMENTS / count_measurements(structures))
         model[-1].set_params(**_UNKNOWN, force_fraction=share)
     if settings.weights:
         model[-1].set_params(**{name: _UNKNOWN[name] for name in (*WEIGHTS, "group_weights")} | settings.weights)
@@ -90,13 +88,6 @@ def _layers(n_inputs, n_species, n_measurements):
         if n_species * ((n_inputs + 1) * n + (n + 1) * n + n + 1) * _SHARE <= n_measurements:
             break
     return n, n
-
-
-def _count_measurements(structures):
-    """Energies, and components of forces and stresses."""
-    targets = make_targets(structures)
-    n_forces = sum(forces.size for forces in targets["forces"] if forces is not None)
-    return len(structures) + n_forces + int(np.isfinite(targets["stress"]).sum())
 
 
 def fit_nnp(model, structures, targets, settings):

@@ -48,14 +48,16 @@ def add_fit_options(parser):
     _add_linear_options(parser)
     _add_gap_options(parser)
     _add_nnp_options(parser)
+    _add_mtp_options(parser)
 
 
 def _add_weight_options(parser):
     group = parser.add_argument_group(
-        "weights of snap, qsnap and nnp",
+        "weights of snap, qsnap, nnp and mtp",
         "Without them: for snap and qsnap, weights of groups and kinds that cross-validation\n"
-        "on the training set likes best; for nnp 1, 5e-4 and 1; unless there are some for the\n"
-        "groups of the data (those of the published data).",
+        "on the training set likes best; for nnp 1, 5e-4 and 1; for mtp 1, 0.01 and 0.001,\n"
+        "the last of virials in eV; unless there are some for the groups of the data (those of\n"
+        "the published data).",
     )
     for kind, unit in zip(_KINDS, ("(eV/atom)²", "(eV/Å)²", "(eV/Å³)²"), strict=True):
         group.add_argument(
@@ -113,7 +115,26 @@ def _add_nnp_options(parser):
         "--hidden-layers", type=layers, metavar="LIST", help="nodes of each hidden layer, as in 16,16 (or by the data)"
     )
     group.add_argument("--epochs", type=positive_int, metavar="N", help="most passes over the data")
-    group.add_argument("--models", type=positive_int, metavar="N", help="networks of the committee (default: 4)")
+    group.add_argument(
+        "--models",
+        type=positive_int,
+        metavar="N",
+        help="networks of the committee (default: 4); of mtp its potentials (default: 1)",
+    )
+
+
+def _add_mtp_options(parser):
+    group = parser.add_argument_group(
+        "settings of mtp",
+        "Without them: as published for the element and its data. For other data a level\n"
+        "from 8 to 20, the higher the more energies, forces and stresses there are, and at\n"
+        "most 30 iterations at this level.",
+    )
+    group.add_argument("--level", type=positive_int, metavar="L", help="level of the contractions: 2, 4, … 28")
+    group.add_argument(
+        "--min-dist", type=non_negative, metavar="R", help="shortest distance in Å (default: that in the data)"
+    )
+    group.add_argument("--iterations", type=positive_int, metavar="N", help="most iterations at the highest level")
 
 
 def add_jobs_option(parser):
@@ -152,6 +173,9 @@ def settings_of(args, methods):
         epochs=args.epochs,
         hidden_layers=args.hidden_layers,
         models=args.models,
+        level=args.level,
+        min_dist=args.min_dist,
+        iterations=args.iterations,
     )
 
 
