@@ -157,7 +157,7 @@ class MomentTensor(CompiledDescriptor):
             mu, t = np.arange(n_radial)[:, None], np.arange(n_species)[:, None, None]
             shifted = (mu + t) % n == np.arange(n)
             return np.broadcast_to(shifted.astype(float), (n_species, n_species, n_radial, n)).copy()
-        found = np.array(self.radial_coefficients, dtype=float)
+        found = np.array(self.radial_coefficients, dtype=float, order="C")
         shape = n_species, n_species, n_radial, n
         if found.shape != shape or not np.isfinite(found).all():
             raise ValueError(

@@ -27,7 +27,7 @@ def random_functions(shape, rng):
         before = draws[:mu]
         draws[mu] -= before.T @ np.linalg.lstsq(before.T, draws[mu], rcond=None)[0]
     functions = draws.reshape(n_radial, n_species, n_species, n_polynomials)
-    return normalized(functions.transpose(1, 2, 0, 3))[0]
+    return normalized(np.ascontiguousarray(functions.transpose(1, 2, 0, 3)))[0]
 
 
 def tangents(radial):
