@@ -1,5 +1,7 @@
 """The commands with moment tensor potentials and MLIP's files of them."""
 
+import io
+import sys
 from types import SimpleNamespace
 
 import ase.io
@@ -54,6 +56,17 @@ def test_a_potential_is_as_the_user_asks(data):
     assert (one[-1].energy_weight, one[-1].force_weight, one[-1].max_iter) == (1, 0.1, 3)
     assert (one[-1].n_models, two[-1].n_models) == (1, 2)
     assert not one[-1].verbose
+
+
+def test_forecast_and_progress_are_shown_on_a_terminal(data, tmp_path, monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert main(["fit", f"{data}/train.xyz", f"{tmp_path}/m", *SMALL]) == 0
+    shown = stream.getvalue()
+    assert "training on 6 structures: about " in shown
+    assert "level 6: " in shown
+    assert "MTP: done: 100%" in shown
 
 
 def test_predictions_of_a_committee_come_with_grades_and_error_bars(data, tmp_path):

@@ -99,7 +99,7 @@ class _BarHandler(logging.Handler):
         if record.msg.startswith("summed up"):
             self.bar.n, self.bar.total = record.args
             self.bar.refresh()
-        elif record.msg.startswith("fit of"):
+        elif record.msg.startswith(("fit of", "training on")):
             self.bar.write(record.getMessage(), file=self.bar.fp)
 
 
