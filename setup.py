@@ -15,7 +15,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = ["blas", "cpu", "pairs", "quadratic"]  # compiled once
-SIMD_KERNELS = ["acsf", "bispectrum", "moment_tensor", "outer_sums", "pair_distance", "soap"]  # compiled for every instruction set
+# compiled for every instruction set
+SIMD_KERNELS = ["acsf", "bispectrum", "moment_tensor", "outer_sums", "pair_distance", "soap"]
 
 SOURCE = Path("mlfeat") / "_ext"
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"} and sys.platform != "win32"

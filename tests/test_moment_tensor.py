@@ -227,7 +227,7 @@ def test_min_dist_is_the_shortest_distance_of_the_data():
 
 def test_distances_below_min_dist_are_warned_of():
     structures = [bulk("Mo", a=3.2), bulk("Mo", a=2.6), bulk("Mo", a=3.1)]
-    with pytest.warns(UserWarning, match=r"structure 1 has a distance of 2\.252 Å.*1 of 3 structures"):
+    with pytest.warns(UserWarning, match=r"structure 1 has a distance of 2\.252 Å.*1 of 3 structures have such"):
         assert MomentTensor(4.0, min_dist=2.5).fit(structures).min_dist_ == 2.5
 
 

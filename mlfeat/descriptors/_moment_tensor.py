@@ -175,11 +175,11 @@ class MomentTensor(CompiledDescriptor):
             return
         self.min_dist_ = float(self.min_dist)
         if least < self.min_dist_ - 1e-9:
-            below = np.flatnonzero(shortest < self.min_dist_ - 1e-9)
+            worst, n_below = int(shortest.argmin()), np.count_nonzero(shortest < self.min_dist_ - 1e-9)
             warnings.warn(
-                f"structure {int(shortest.argmin())} has a distance of {least:.4g} Å, below min_dist={self.min_dist:g}, "
-                f"as have {len(below)} of {len(structures)} structures: the radial functions are polynomials that rise "
-                "fast there; lower min_dist, or leave it to fit with min_dist=None",
+                f"structure {worst} has a distance of {least:.4g} Å, below min_dist={self.min_dist:g}; "
+                f"{n_below} of {len(structures)} structures have such: the radial functions are polynomials that "
+                "rise fast there; lower min_dist, or leave it to fit with min_dist=None",
                 stacklevel=3,
             )
 
