@@ -9,7 +9,7 @@ Per environment, with the tables of ``mlfeat.descriptors._moment_program``:
 5. reverse     the graph and the expansion backwards: cotangents of R
 6. gradient    Σ_μm R̄_μm ∇(f_μ p_m)                            over neighbors
 
-Changes of the pair vectors are pushed through 2 to 4 likewise, and cotangents of those changes back: first derivatives of
+Changes of the pair vectors are pushed through 2 to 4 likewise, and cotangents of those changes back: derivatives of
 energies and forces with respect to the radial coefficients take one sweep each way.
 
 Every array is laid out ``[index][lane]``. Missing neighbors of a lane stand at the cutoff, where all is zero, so that
@@ -196,7 +196,8 @@ cdef class Kernel:
                         self.reverse_feature(&work, feature + column)
                         self.pull(&work, most, work.moment_bar, &self.part_degrees[feature + column, 0], NULL, 0, 0,
                                   work.gradient + 3 * most * column)
-                    self.write_columns(&work, most, n, self.n_features, &out[0, 0, feature] - 3 * self.n_features * base)
+                    self.write_columns(&work, most, n, self.n_features,
+                                       &out[0, 0, feature] - 3 * self.n_features * base)
         free(work.memory)
 
     def jvp(self, const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
