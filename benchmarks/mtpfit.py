@@ -15,6 +15,7 @@ from mlfeat.descriptors import MomentTensor, _compiled
 from mlfeat.io import read_mtp
 from mlfeat.metrics import evaluate
 from mlfeat.potentials import _moment_design, _moment_model
+from mlfeat.potentials._moment_design import Design
 from mlfeat.potentials._moment_problem import MomentProblem
 from mlfeat.potentials._moment_varpro import Projected
 
@@ -32,9 +33,10 @@ PASS_PARTS = {
     "jacobian": (MomentTensor, "jacobian"),
     "radial_gradient": (MomentTensor, "radial_gradient"),
     "radial_jacobian": (MomentTensor, "radial_jacobian"),
-    "assemble": (_moment_design, "_rows"),
-    "matrix": (_moment_design.blas, "syrk"),
-    "solve": (Projected, "__init__"),
+    "assembled": (_moment_design, "_assembled"),
+    "feature_products": (Design, "__init__"),
+    "radial_products": (Design, "with_radial"),
+    "solutions": (Projected, "__init__"),
 }
 
 
@@ -46,7 +48,7 @@ def measure(options):
     start = problem.project(radial)
     problem.penalty = start.penalty
     report["gradient"] = _measure_gradient(problem, (radial, start.coef, start.intercept), options)
-    report["pass"] = _measure_pass(problem, (radial, start.coef), options)
+    report["pass"] = _measure_pass(problem, radial, options)
     print(f"dgemm {report['dgemm_gflops']:.1f} GFLOP/s")
     if options.slow:
         report["training"] = [_measure_training(train, n_jobs) for n_jobs in (1, 2)]
@@ -104,15 +106,14 @@ def _measure_gradient(problem, parameters, options):
     return found | {"operations": n_atoms * counted["total"], "n_neighbors": n_neighbors, "gflops": rates}
 
 
-def _measure_pass(problem, parameters, options):
-    """All rows, with the radial columns, and the normal equations: an iteration of solver "varpro"."""
-    found = _watched(PASS_PARTS, lambda: problem.project(*parameters), options.repeats)
-    n_columns = len(parameters[1]) + parameters[0].size + problem.n_species + 1
+def _measure_pass(problem, radial, options):
+    """All rows with their products, at radial functions and then with radial columns: a step of solver "varpro"."""
+    found = _watched(PASS_PARTS, lambda: problem.linearize(problem.project(radial, keep=True)), options.repeats)
+    n_features, n_radial = len(problem.basis.scalars), radial.size
     n_rows = sum(7 + 3 * item.n_atoms for item in problem.data.items)
-    rate = NANO * n_rows * n_columns**2 / found["matrix"]
-    print(f"pass of variable projection: {_line(found)}")
-    print(f"    {n_rows} rows of {n_columns} columns; their products at {rate:.1f} GFLOP/s", flush=True)
-    return found | {"n_rows": n_rows, "n_columns": n_columns, "matrix_gflops": rate}
+    print(f"step of variable projection: {_line(found)}")
+    print(f"    {n_rows} rows of {n_features} features and {n_radial} radial columns", flush=True)
+    return found | {"n_rows": n_rows, "n_features": n_features, "n_radial": n_radial}
 
 
 def _watched(parts, task, repeats):
