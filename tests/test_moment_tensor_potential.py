@@ -574,6 +574,12 @@ def test_no_forces_are_refused(features, targets):
         potential().fit(features, targets["energy"])
 
 
+@pytest.mark.parametrize("solver", ["varpro", "bfgs", "ridge"])
+def test_features_that_overflow_are_refused(features, targets, solver):
+    with pytest.raises(ValueError, match="not finite"):
+        potential(solver, scaling=1e200, n_jobs=2).fit(features, targets)
+
+
 def test_no_structures_are_refused(features, targets):
     with pytest.raises(ValueError, match="no structures"):
         potential().fit(features[:0], targets[:0])

@@ -14,11 +14,17 @@ def minimize_bfgs(problem, radial, max_iter, tol, report):
 
     Parameters
     ----------
-    problem, radial, max_iter, tol, report
-        As for `minimize_varpro`; `tol` is the share over ten iterations.
+    problem : MomentProblem
+    radial : array (S, S, n_radial, K)
+        To begin with.
+    max_iter : int
+        Evaluations of the loss and its gradient are somewhat more.
+    tol : float
+        Ends when ten iterations lessen the loss by a smaller share.
+    report : callable
+        As for `minimize_varpro`; it may get the errors that are known.
     """
-    start = problem.project(normalized(radial)[0])
-    problem.penalty = start.penalty
+    start = problem.begin(normalized(radial)[0])
     units = 1 / np.sqrt(np.where(start.diagonal > 0, start.diagonal, 1.0))
     ends = np.cumsum([radial.size, len(start.coef)])
     losses, last = [], {}

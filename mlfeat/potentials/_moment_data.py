@@ -65,8 +65,9 @@ def ordered_sum(function, parts, n_jobs):
         found = [None] * len(wave)
 
         def work(start, stop, wave=wave, found=found):
-            for k in range(start, stop):
-                found[k] = function(wave[k])
+            with np.errstate(over="ignore", invalid="ignore"):  # steps may be too large
+                for k in range(start, stop):
+                    found[k] = function(wave[k])
 
         run_chunks(work, len(wave), n_jobs, align=1)
         for array in found:

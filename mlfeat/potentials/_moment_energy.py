@@ -8,14 +8,14 @@ from mlfeat.potentials._energy import LinearEnergy
 class MomentEnergy(LinearEnergy):
     r"""Energy of an atom as the mean over members, :math:`E_i = \frac1n \sum_m (b_{ms} + \sum_k \beta_{msk} B_{imk})`.
 
+    Features of an atom are those of all members, one after the other.
+
     Parameters
     ----------
     coef : array of shape (n_models, n_species, n_features)
         β, eV per unit of feature.
     intercept : array of shape (n_models, n_species)
         b, eV.
-
-    Features of an atom are those of all members, one after the other.
     """
 
     def __init__(self, coef, intercept):

@@ -26,19 +26,22 @@ class MomentProblem:
     tied : bool
         Whether all species of centers have the same coefficients.
     n_jobs : int or None
+    memory_limit : float or None
+        Bytes; rows are not kept if they would take a quarter of them.
 
     Attributes
     ----------
     penalty : array (n_groups F,)
-        α s_k², set by the one who minimizes.
+        α s_k²; `begin` sets it.
     """
 
-    def __init__(self, data, descriptor, basis, *, scaling, alpha, free_intercept, tied, n_jobs):
+    def __init__(self, data, descriptor, basis, *, scaling, alpha, free_intercept, tied, n_jobs, memory_limit=None):
         self.data, self.basis, self.alpha, self.free_intercept, self.n_jobs = data, basis, alpha, free_intercept, n_jobs
         self._descriptor, self._scaling = descriptor, scaling
         self.n_species = len(descriptor.species_)
         self.n_groups = 1 if tied else self.n_species
         self.penalty = None
+        self._keeps = self._row_bytes() <= (KEPT_BYTES if memory_limit is None else min(KEPT_BYTES, memory_limit / 4))
 
     def descriptor(self, radial):
         """The MomentTensor with these radial coefficients."""
@@ -48,13 +51,24 @@ class MomentProblem:
         """The MomentModel of these parameters."""
         return MomentModel(self.descriptor(radial), np.reshape(coef, (self.n_groups, -1)), intercept)
 
+    def begin(self, radial, keep=False):
+        """As `project`, and fix the penalty by what is found; ValueError if that is not finite."""
+        self.penalty = None
+        projected = self.project(radial, keep)
+        if projected is None:
+            raise ValueError(
+                "features or their derivatives are not finite: look for atoms that are too close to each other, far "
+                "below the `min_dist` of the MomentTensor"
+            )
+        self.penalty = projected.penalty
+        return projected
+
     def project(self, radial, keep=False):
         """Linear parameters solved for, see `Projected`; None if the normal equations are not finite.
 
-        With `keep` it is one to be given to `linearize`, and rows are kept if they take no more than KEPT_BYTES.
+        With `keep` it is one to be given to `linearize`, for which rows are kept if they take little memory.
         """
-        keep = keep and self._row_bytes() <= KEPT_BYTES
-        design = Design(self.descriptor(radial), self.data, self.n_groups, self.n_jobs, keep)
+        design = Design(self.descriptor(radial), self.data, self.n_groups, self.n_jobs, keep and self._keeps)
         return self._projected(design, design.matrix)
 
     def linearize(self, projected):

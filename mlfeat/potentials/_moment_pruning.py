@@ -48,7 +48,7 @@ def pruning_path(problem, radial, max_increase, target):
     -------
     PruningPath
     """
-    projected = problem.project(radial)
+    projected = problem.begin(radial)
     n_features = len(problem.basis.scalars)
     penalty = np.maximum(projected.penalty, LEAST_ALPHA * projected.diagonal)
     n_neighbors = sum(item.pairs.n_pairs for item in problem.data.items) / sum(i.n_atoms for i in problem.data.items)

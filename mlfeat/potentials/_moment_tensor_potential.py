@@ -380,8 +380,12 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for `fit`; the structures that it was trained on.
+        X : FeatureSet
+            As for `fit`: of the structures that it was trained on.
+        y : structured array of shape (n_structures,), or array of float
+            As for `fit`.
+        sample_weight : array of shape (n_structures,), default=None
+            As for `fit`.
         cost : float, default=0.5
             Share of the operations for energy and forces to come down to.
         max_increase : float, default=inf

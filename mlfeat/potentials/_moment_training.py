@@ -25,7 +25,7 @@ class MomentState(NamedTuple):
 
 def solve_ridge(problem, radial, max_iter, tol, report):
     """Solve for the linear parameters; the radial functions stay. As `minimize_varpro` otherwise."""
-    solved = problem.project(radial)
+    solved = problem.begin(radial)
     report(radial, solved.coef, solved.intercept)
 
 
@@ -43,6 +43,7 @@ def moment_problem(potential, data, descriptor, basis, scaling):
         free_intercept=isinstance(potential.intercept, str),
         tied=potential.tied,
         n_jobs=potential.n_jobs,
+        memory_limit=potential.memory_limit,
     )
 
 

@@ -15,6 +15,7 @@ from mlfeat.potentials._moment_start import normalized, tangents
 from mlfeat.potentials._solve import solve_normal
 
 FIRST_DAMPING, LARGEST_DAMPING = 1e-2, 1e12
+TINY = np.finfo(float).tiny
 FLOOR = 1e-9  # of the largest curvature: damping of directions that change nothing, as mixtures of radial functions
 
 
@@ -93,9 +94,7 @@ def minimize_varpro(problem, radial, max_iter, tol, report):
         Called as ``report(radial, coef, intercept)`` after each successful step; ends when it returns True.
     """
     radial = normalized(radial)[0]
-    current = problem.project(radial, keep=True)
-    problem.penalty = current.penalty
-    current = problem.linearize(current)
+    current = problem.linearize(problem.begin(radial, keep=True))
     damping, growth, small = FIRST_DAMPING, 2.0, 0
     stop = report(radial, current.coef, current.intercept)
     for _ in range(max_iter):
@@ -103,15 +102,15 @@ def minimize_varpro(problem, radial, max_iter, tol, report):
             return
         step = current.step(tangents(radial), damping)
         trial_radial = normalized(radial + step.radial.reshape(radial.shape))[0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            trial = problem.project(trial_radial, keep=True)
+        trial = problem.project(trial_radial, keep=True)
         decrease = -np.inf if trial is None else current.loss - trial.loss
         if not decrease > 0:
             damping, growth = damping * growth, 2 * growth
             small += step.predicted < tol * current.loss
             continue
         small = small + 1 if decrease < tol * current.loss else 0
-        damping *= max(1 / 3, 1 - (2 * decrease / step.predicted - 1) ** 3)
+        gain = min(decrease / max(step.predicted, TINY), 2.0)
+        damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
         growth = 2.0
         radial, current = trial_radial, problem.linearize(trial)
         stop = report(radial, current.coef, current.intercept)
