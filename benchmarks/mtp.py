@@ -99,7 +99,7 @@ def measure_speed(options):
     print(f"\n{OPERATIONS_HEADER}")
     results["operations"] = [_measure_operations(element, options) for element in REPEATS]
     print(f"\n{GRAPH_HEADER}")
-    results["graph"] = [_measure_graph(level, options) for level in ((8, 20) if options.quick else range(8, 25, 4))]
+    results["graph"] = [_measure_graph(level, options) for level in ((8, 20) if options.quick else range(8, 29, 4))]
     print(f"dgemm {results['dgemm_gflops']:.1f} GFLOP/s")
     return results
 

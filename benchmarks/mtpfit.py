@@ -143,8 +143,9 @@ def _measure_training(train, n_jobs):
     with warnings.catch_warnings(action="ignore"):  # of extrapolation
         errors = evaluate(model, read(SHARED / "data" / "zuo2020" / "Mo" / "test.xyz", ":"))
     print(
-        f"training, {n_jobs} thread{'s' * (n_jobs > 1)}: {seconds:.1f} s, {cpu:.1f} s of processors, {model[-1].n_iter_} "
-        f"iterations, test RMSE {1e3 * errors['energy_rmse']:.2f} meV/atom, {errors['force_rmse']:.4f} eV/Å",
+        f"training, {n_jobs} thread{'s' * (n_jobs > 1)}: {seconds:.1f} s, {cpu:.1f} s of processors, "
+        f"{model[-1].n_iter_} iterations, "
+        f"test RMSE {1e3 * errors['energy_rmse']:.2f} meV/atom, {errors['force_rmse']:.4f} eV/Å",
         flush=True,
     )
     return {"n_jobs": n_jobs, "seconds": seconds, "cpu": cpu, "n_iter": model[-1].n_iter_} | errors
