@@ -2,7 +2,7 @@
 
 from mlfeat import datasets, io, metrics, model_selection, presets
 from mlfeat._cache import clear_cache, set_cache_limit
-from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets
+from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets, select_structures
 from mlfeat.calculator import PotentialCalculator
 from mlfeat.descriptors import (
     ACSF,
@@ -56,5 +56,6 @@ __all__ = [
     "predict_targets",
     "presets",
     "save",
+    "select_structures",
     "set_cache_limit",
 ]

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from mlfeat import (
     Bispectrum,
     FeatureScaler,
+    LinearPotential,
     MomentTensor,
     MomentTensorPotential,
     PotentialCalculator,
@@ -20,6 +21,7 @@ from mlfeat import (
     make_targets,
     predict_targets,
     save,
+    select_structures,
 )
 from mlfeat.base import warn_of_extrapolation
 from mlfeat.features import AtomFeatures
@@ -450,6 +452,14 @@ def test_selection_takes_what_is_new(train, targets):
     assert {*chosen} <= {1, 2, 4}
     assert (grades > 1).all()
     assert len(fitted[-1].select(fitted[:-1].transform(candidates), 1)[0]) == 1
+    for found, expected in zip(select_structures(fitted, candidates, 5), (chosen, grades), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_potential_that_cannot_select(train, targets):
+    other = make_pipeline(Bispectrum(twojmax=2), LinearPotential()).fit(train, targets)
+    with pytest.raises(TypeError, match="LinearPotential cannot select structures"):
+        select_structures(other, train, 2)
 
 
 def test_potential_without_an_active_set(features, targets):
@@ -611,3 +621,14 @@ def test_atoms_without_neighbors(train, targets):
 
 def test_every_solver_is_there():
     assert set(_moment_training.MINIMIZE) == set(_moment_training.EARLY_ITERATIONS)
+
+
+def test_remade_features_are_those_of_transform(train, features):
+    radial = np.random.default_rng(1).normal(size=features[0].descriptor.radial_coefficients_.shape)
+    other = features[0].descriptor.with_radial(radial)
+    expected = other.transform(train)
+    for found in (other.remake(features), other.remake(pickle.loads(pickle.dumps(features)))):
+        np.testing.assert_array_equal(found.values, expected.values)
+        np.testing.assert_array_equal(found.feature_names, expected.feature_names)
+        np.testing.assert_array_equal(found.groups, expected.groups)
+        assert [item.key for item in found] == [item.key for item in expected]

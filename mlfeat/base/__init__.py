@@ -5,6 +5,7 @@ from mlfeat.base._extrapolation import ExtrapolationWarning
 from mlfeat.base._model import (
     extrapolation_grades,
     predict_targets,
+    select_structures,
     split_model,
     warn_of_extrapolation,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "PotentialMixin",
     "extrapolation_grades",
     "predict_targets",
+    "select_structures",
     "split_model",
     "warn_of_extrapolation",
 ]

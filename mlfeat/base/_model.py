@@ -109,6 +109,41 @@ def extrapolation_grades(model, structures):
     return _grades(features, potential)
 
 
+def select_structures(model, structures, n, *, threshold=1.0):
+    """Choose structures to learn from next, for active learning.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted, as for `predict_targets`, with a potential that has `select`: MomentTensorPotential.
+    structures : list of ase.Atoms
+        Candidates, as frames of a simulation. They need no energies.
+    n : int
+        How many to choose at most.
+    threshold : float, default=1.0
+        Structures whose grade is this or less are not chosen.
+
+    Returns
+    -------
+    chosen : array of int
+        Indices of structures, the farthest from the training data, and from those chosen before, first.
+    grades : array
+        The grade of each when it was chosen.
+
+    Raises
+    ------
+    TypeError
+        If the potential has no `select`.
+    """
+    potential = split_model(model)[2]
+    if not hasattr(potential, "select"):
+        raise TypeError(
+            f"this {type(potential).__name__} cannot select structures: fit a MomentTensorPotential (one read from a "
+            "file does not know what it was fitted to), or take those with the largest extrapolation_grades"
+        )
+    return potential.select(model_features(model, structures)[0], n, threshold)
+
+
 def warn_of_extrapolation(model, structures, stacklevel=2):
     """Warn of structures that the model extrapolates to, by index, name and grade, and by features if it can say."""
     features, potential = model_features(model, structures)
