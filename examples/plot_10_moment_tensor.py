@@ -120,8 +120,8 @@ for share in (0.5, 0.25, 0.15):
     )
 
 # %%
-# What a step costs, in a crystal of 864 atoms, and the errors in the test: pruned, the large potential becomes nearly as
-# fast as small ones, and errs less. (EMT is a simple law of forces, for which few contractions do much.)
+# What a step costs, in a crystal of 864 atoms, and the errors in the test: pruned, the large potential becomes nearly
+# as fast as small ones, and errs less. (EMT is a simple law of forces, for which few contractions do much.)
 from ase.build import bulk
 
 from mlfeat import PotentialCalculator

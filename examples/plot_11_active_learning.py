@@ -73,12 +73,12 @@ test = [labeled(atoms) for atoms in heat(EMT())[0]]
 test_targets = make_targets(test)
 
 # %%
-# A round: fit, simulate, collect the frames with a grade above two, and choose among them. ``select`` takes the one
-# with the largest grade, reckons it as known, grades the others anew, and so on: neighboring frames are new in the same
-# way, and one of them is enough. Rounds end when no frame is above two.
+# A round: fit, simulate, collect the frames with a grade above two, and choose among them. ``select_structures`` takes
+# the one with the largest grade, reckons it as known, grades the others anew, and so on: neighboring frames are new in
+# the same way, and one of them is enough. Rounds end when no frame is above two.
 from sklearn.pipeline import make_pipeline
 
-from mlfeat import MomentTensor, MomentTensorPotential, extrapolation_grades, predict_targets
+from mlfeat import MomentTensor, MomentTensorPotential, extrapolation_grades, predict_targets, select_structures
 from mlfeat.metrics import neg_errors
 
 model = make_pipeline(MomentTensor(cutoff=5.0, level=12), MomentTensorPotential(random_state=0))
@@ -98,7 +98,7 @@ while True:
     unknown = [atoms for atoms, grade in zip(frames, grades, strict=True) if grade > 2]
     if not unknown or len(rounds) == 12:
         break
-    chosen, _ = model[-1].select(model[:-1].transform(unknown), 5, threshold=2)
+    chosen, _ = select_structures(model, unknown, 5, threshold=2)
     train += [labeled(unknown[k]) for k in chosen]
 
 # %%
