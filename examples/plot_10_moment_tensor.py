@@ -149,6 +149,6 @@ for group, style, label, shift in ((by_level, "o-", "level {}", 5), (pruned, "s-
     for name, *point in zip(group, cost, force_errors, strict=True):
         ax.annotate(label.format(name), point, xytext=(5, shift), textcoords="offset points", fontsize="small")
 ax.set(xlabel="time (µs per atom)", ylabel="force RMSE in the test (meV/Å)", ylim=(0, 4))
-ax.margins(x=0.12)
+ax.margins(x=0.15)
 ax.legend()
 fig.tight_layout()
