@@ -13,7 +13,7 @@ from mlfeat.base import split_model
 from mlfeat.base._extrapolation import FAR, check_mode, describe, names_features, report
 from mlfeat.features import AtomFeatures, StructureFeatures
 from mlfeat.neighbors import NeighborPairs
-from mlfeat.potentials import ZBL
+from mlfeat.potentials import ZBL, LinearEnergy
 
 __all__ = ["PotentialCalculator"]
 
@@ -126,6 +126,11 @@ class PotentialCalculator(Calculator):
         self._energy_model = self._potential.energy_model()
         for step in reversed(self._steps):
             self._energy_model = step.absorb(self._energy_model)
+        self._is_linear = (
+            hasattr(self._descriptor, "linear")
+            and isinstance(self._energy_model, LinearEnergy)
+            and not names_features(self._potential)
+        )
         self._pair_baseline = self._baseline if self._baseline_fits_the_list() else None
         self._built = None  # the neighbor list as it was built, and its atoms' species
         self._species = None
@@ -171,19 +176,17 @@ class PotentialCalculator(Calculator):
         """
         atoms = self.atoms if atoms is None else atoms
         if self._forward is None or system_changes:
-            self._calculate_energies(atoms)
+            self._calculate_energies(atoms, bool({"forces", "stress"}.intersection(properties)))
         if {"forces", "stress"}.intersection(properties) and "forces" not in self.results:
             self._calculate_forces()
         for name in properties:
             if name in _ON_REQUEST and name in self.implemented_properties:
                 self.results[name] = self._calculate_on_request(name)
 
-    def _calculate_energies(self, atoms):
+    def _calculate_energies(self, atoms, gradients_too):
         self.reset()
         pairs = self._pairs(atoms)
-        values, pullback = self._descriptor.values_and_pullback(pairs)
-        features = AtomFeatures(values, self._species)
-        energies, cotangents = self._energy_model.energy_and_cotangent(features)
+        energies, values, gradient = (self._sweep if gradients_too and self._is_linear else self._evaluate)(pairs)
         baseline_gradients = None
         if self._pair_baseline is not None:
             baseline_energies, baseline_gradients = self._pair_baseline.evaluate(pairs)
@@ -196,8 +199,20 @@ class PotentialCalculator(Calculator):
             self._watch(atoms, values)
         self.atoms = atoms.copy()
         self.results = {"energy": energy, "free_energy": energy, "energies": energies}
-        self._forward = pairs, values, partial(pullback, cotangents), baseline_gradients
+        self._forward = pairs, values, gradient, baseline_gradients
         self._add_baseline("energy", "free_energy", "energies")
+
+    def _evaluate(self, pairs):
+        """Energies, features, and the function that gives the pair gradients."""
+        values, pullback = self._descriptor.values_and_pullback(pairs)
+        energies, cotangents = self._energy_model.energy_and_cotangent(AtomFeatures(values, self._species))
+        return energies, values, partial(pullback, cotangents)
+
+    def _sweep(self, pairs):
+        """The same of a linear model, in one sweep that keeps no features."""
+        model = self._energy_model
+        energies, gradients = self._descriptor.linear(pairs, model.coef)
+        return energies + model.intercept[self._species], None, lambda: gradients
 
     def _watch(self, atoms, values):
         """Warn if features are beyond the training data, unless a warning said nearly as much before."""
@@ -226,6 +241,7 @@ class PotentialCalculator(Calculator):
 
     def _calculate_on_request(self, name):
         pairs, values, *_ = self._forward
+        values = self._descriptor.values(pairs) if values is None else values
         n_species = len(self._descriptor.species_)
         features = StructureFeatures(pairs, values, self._species, n_species, self._descriptor, steps=self._steps)
         if name == "energy_std":

@@ -26,6 +26,8 @@ from mlfeat import (
     Bispectrum,
     DescriptorUnion,
     LinearPotential,
+    MomentTensor,
+    MomentTensorPotential,
     NeuralNetworkPotential,
     PairDistance,
     QuadraticExpansion,
@@ -62,6 +64,8 @@ MODELS = {
     "toy": make_pipeline(Shells(), LeastSquares()),
     "snap": make_pipeline(Bispectrum(cutoff=4.0, twojmax=4), LinearPotential(Ridge(1e-6))),
     "qsnap": make_pipeline(Bispectrum(cutoff=4.0, twojmax=2), QuadraticExpansion(), LinearPotential(Ridge(1e-4))),
+    "mtp": make_pipeline(MomentTensor(4.0, 8), MomentTensorPotential("ridge")),
+    "mtp, zbl": make_pipeline(MomentTensor(4.0, 6), MomentTensorPotential("ridge", baseline=ZBL(1.5, 3.0))),
     "zbl": make_pipeline(Bispectrum(cutoff=4.0, twojmax=2), LinearPotential(Ridge(1e-6), baseline=ZBL(1.5, 3.0))),
     "lj": make_pipeline(
         Bispectrum(cutoff=4.0, twojmax=2),

@@ -71,6 +71,17 @@ def test_features_and_their_derivatives_are_those_of_the_definition(case):
     close(descriptor.jvp(pairs, displacements), twin.jvp(displacements), "jvp")
 
 
+def test_a_linear_function_is_that_of_the_features(case):
+    descriptor, pairs, twin, cotangents, _ = case
+    coef = cotangents[: len(SPECIES)]
+    energies, gradients = descriptor.linear(pairs, coef)
+    of_atoms = coef[descriptor.species_index(pairs.numbers)]
+    close(energies, np.sum(of_atoms * twin.values, axis=1), "energies")
+    close(gradients, twin.vjp(of_atoms), "gradients")
+    with pytest.raises(ValueError, match="coefficients"):
+        descriptor.linear(pairs, coef[:1])
+
+
 def test_derivatives_by_radial_coefficients_are_those_of_the_definition(case):
     descriptor, pairs, twin, cotangents, displacements = case
     for given in ((cotangents, displacements, 0.7), (cotangents,), (cotangents, displacements, 0.0)):
@@ -145,6 +156,7 @@ def test_threads_change_no_bit(n_jobs):
         "values": (),
         "vjp": (cotangents,),
         "jvp": (displacements,),
+        "linear": (cotangents[:2],),
         "jacobian": (),
         "radial_gradient": (cotangents, displacements),
         "radial_jacobian": (cotangents,),

@@ -168,6 +168,41 @@ cdef class Kernel:
                 self.write_gradient(&work, &out[0, 0])
         free(work.memory)
 
+    def linear(self, const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
+               const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop,
+               const double[:, ::1] coef, double[::1] energies, double[:, ::1] out):
+        """Fill `energies` (n_atoms,) with coef[s_i] · B_i and `out` (n_pairs, 3) with its derivatives by r_ij.
+
+        One sweep forward and one back: the cotangents `coef` (n_species, n_features) are known before.
+        """
+        if coef.shape[0] != self.n_species or coef.shape[1] != self.n_features or energies.shape[0] < stop:
+            raise ValueError("coefficients or energies have the wrong shape")
+        cdef Pairs pairs = pairs_of(vectors, offsets, second, species)
+        cdef Work work
+        cdef Py_ssize_t center, batch, most, lane
+        cdef double* gradients = &out[0, 0] if out.shape[0] else NULL
+        cdef vec total
+        if self.allocate(&work, longest(pairs, start, stop)) != 0:
+            raise MemoryError
+        with nogil:
+            for batch in range(n_batches(start, stop)):
+                center = start + batch * LANES
+                most = self.fill_neighbors(&work, pairs, center, stop)
+                self.fill_moments(&work, most, work.moment)
+                self.expand(work.moment, work.node)
+                self.forward(&work)
+                total = self.fill_linear_bar(&work, species, center, stop, &coef[0, 0])
+                for lane in range(min(LANES, stop - center)):
+                    energies[center + lane] = (<double*> &total)[lane]
+                if gradients == NULL:
+                    continue
+                self.reverse(&work)
+                self.contract(work.bar, work.moment_bar)
+                self.pull(&work, most, work.moment_bar, &self.degrees[0], NULL, 0, 0, work.gradient)
+                clear(pairs, center, stop, 3, gradients)
+                self.write_gradient(&work, gradients)
+        free(work.memory)
+
     def jacobian(self, const double[:, ::1] vectors, const Py_ssize_t[::1] offsets, const int[::1] second,
                  const Py_ssize_t[::1] species, Py_ssize_t start, Py_ssize_t stop, double[:, :, ::1] out):
         """Fill `out` (n_pairs of these centers, 3, n_features) with ∂B(i)/∂r_ij for the centers start to stop."""
@@ -570,6 +605,23 @@ cdef class Kernel:
         for lane in range(min(LANES, stop - center)):
             for k in range(self.n_features):
                 (<double*> (bar + self.scalars[k]))[lane] += factor * cotangents[(center + lane) * self.n_features + k]
+
+    cdef vec fill_linear_bar(self, Work* work, const Py_ssize_t[::1] species, Py_ssize_t center, Py_ssize_t stop,
+                             const double* coef) noexcept nogil:
+        """Coefficients as cotangents of the nodes that are features, zero at the others; the energies."""
+        cdef vec* bar = work.bar
+        cdef vec own, total = splat(0.0)
+        cdef Py_ssize_t lane, size = self.n_features
+        cdef int k
+        memset(bar, 0, self.n_nodes * sizeof(vec))
+        for k in range(self.n_features):
+            own = splat(coef[k])
+            if self.n_species > 1:
+                for lane in range(min(LANES, stop - center)):
+                    (<double*> &own)[lane] = coef[species[center + lane] * size + k]
+            bar[self.scalars[k]] += own
+            total += own * work.node[self.scalars[k]]
+        return total
 
     cdef inline void reverse_result(self, const vec* node, vec* bar, int r) noexcept nogil:
         cdef const int* first = &self.first[0]

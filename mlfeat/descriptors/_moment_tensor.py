@@ -230,6 +230,31 @@ class MomentTensor(CompiledDescriptor):
         run_chunks(lambda a, b: compiled.jvp(*arguments, a, b, displacements, change), pairs.n_atoms, self.n_jobs)
         return change
 
+    def linear(self, pairs, coef):
+        """Evaluate a linear function of the features and derive it, in one sweep forward and one back.
+
+        Parameters
+        ----------
+        pairs : NeighborPairs
+            Of one structure.
+        coef : array of shape (n_species, n_features)
+            Coefficients, by species of the center.
+
+        Returns
+        -------
+        energies : array of shape (n_atoms,)
+            coef[s_i] · B_i.
+        gradients : array of shape (n_pairs, 3)
+            Their derivatives by r_ij.
+        """
+        compiled, arguments = self._kernel(), self._arguments(pairs)
+        coef = np.ascontiguousarray(coef, dtype=float)
+        energies, gradients = np.empty(pairs.n_atoms), np.empty((pairs.n_pairs, 3))
+        run_chunks(
+            lambda a, b: compiled.linear(*arguments, a, b, coef, energies, gradients), pairs.n_atoms, self.n_jobs
+        )
+        return energies, gradients
+
     def radial_gradient(self, pairs, cotangents, displacements=None, energy_factor=1.0):
         r"""Derive features, and their changes along displacements, with respect to the radial coefficients.
 

@@ -32,10 +32,13 @@ class MomentModel(NamedTuple):
 
     def energy_and_gradients(self, item, forces=True):
         """Energy of a structure, and unless `forces` is False its pair gradients (P, 3)."""
-        cotangents = self.cotangents(item.species)
-        values, pullback = self.descriptor.values_and_pullback(item.pairs)
-        energy = np.sum(values * cotangents) + self.intercept[item.species].sum()
-        return energy, pullback(cotangents) if forces else None
+        reference = self.intercept[item.species].sum()
+        if not forces:
+            values = self.descriptor.values(item.pairs)
+            return np.sum(values * self.cotangents(item.species)) + reference, None
+        coef = np.broadcast_to(self.coef, (len(self.intercept), self.coef.shape[1]))
+        energies, gradients = self.descriptor.linear(item.pairs, coef)
+        return energies.sum() + reference, gradients
 
 
 def center_groups(species, n_groups):
