@@ -60,6 +60,14 @@ def model(level=8, **parameters):
 # ---------------------------------------------------------------------- training
 
 
+def test_the_best_of_several_starts_goes_on(features, targets):
+    one, two, four = (potential(n_init=n, random_state=1).fit(features, targets).history_[0]["loss"] for n in (1, 2, 4))
+    assert two[-1] < 0.6 * one[-1]
+    np.testing.assert_array_equal(four, two)  # of the one that is taken, not of those that were tried
+    with pytest.raises(ValueError, match="n_init=0"):
+        potential(n_init=0).fit(features, targets)
+
+
 @pytest.mark.parametrize(
     ("parameters", "share"),
     [

@@ -17,7 +17,7 @@ SOLVERS = ("varpro", "bfgs", "ridge")
 INITIAL = ("levels", "random", "given")
 
 _NUMBERS = {"alpha": NOT_NEGATIVE, "tol": NOT_NEGATIVE, "validation_fraction": INSIDE}
-_COUNTS = {"max_iter": ("auto",), "n_iter_no_change": (), "n_models": ()}
+_COUNTS = {"max_iter": ("auto",), "n_init": (), "n_iter_no_change": (), "n_models": ()}
 _CHOICES = {
     "solver": SOLVERS,
     "weighting": WEIGHTINGS,

@@ -84,6 +84,9 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         Radial functions to begin with. "levels": random ones, trained with the contractions of level 8, then 12, 16 …
         up to all, each time with one more random function. "random": random ones, with all contractions at once.
         "given": those of the MomentTensor, its `radial_coefficients` (also with solver "ridge", unless "random").
+    n_init : int, default=4
+        Random starts that are tried with the contractions of the first level, where a training takes little and ends
+        in a local minimum now and then; that with the least loss goes on. For "levels" only.
     scaling : float, default=None
         Factor of the radial functions. None: such that the moment μ = ν = 0 is of the size one in the training data.
     tied : bool, default=True
@@ -193,6 +196,7 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         max_iter="auto",
         tol=1e-3,
         initial="levels",
+        n_init=4,
         scaling=None,
         tied=True,
         early_stopping=False,
@@ -217,6 +221,7 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.initial = initial
+        self.n_init = n_init
         self.scaling = scaling
         self.tied = tied
         self.early_stopping = early_stopping
@@ -311,7 +316,7 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
             )
 
     def _starts(self, descriptor, data):
-        """Radial functions, scaling, levels and seed of each member to begin with."""
+        """Radial functions, scaling, levels, other radial functions, and seed of each member to begin with."""
         again = self.warm_start and hasattr(self, "radial_coef_")
         rng = check_random_state(self.random_state)
         shape = descriptor.radial_coefficients_.shape
@@ -319,21 +324,24 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
         for k in range(self.n_models):
             own = np.random.RandomState(rng.randint(2**31))
             if again and k < len(self.radial_coef_):
-                yield self.radial_coef_[k], self.scaling_[k], levels[-1:], own
+                yield self.radial_coef_[k], self.scaling_[k], levels[-1:], [], own
                 continue
             given = starts_as_given(self)
             radial = descriptor.radial_coefficients_ if given else random_functions(shape, own)
             scaling = self.scaling
             if scaling is None:
                 scaling = unit_scaling(descriptor, radial, data.items)
-            yield radial, scaling, levels if self.initial == "levels" and not given else levels[-1:], own
+            if given or self.initial == "random":
+                yield radial, scaling, levels[-1:], [], own
+            else:
+                yield radial, scaling, levels, [random_functions(shape, own) for _ in range(self.n_init - 1)], own
 
-    def _training(self, descriptor, data, radial, scaling, levels, rng):
+    def _training(self, descriptor, data, radial, scaling, levels, others, rng):
         validation = None
         if self.early_stopping and self.solver != "ridge":
             train, rest = split_validation(len(data.items), self.validation_fraction, rng.randint(2**31))
             data, validation = data.part(train), data.part(rest)
-        return MomentTraining(self, data, validation, descriptor, radial, float(scaling), levels)
+        return MomentTraining(self, data, validation, descriptor, radial, float(scaling), levels, others)
 
     def _train(self, trainings):
         """Run the trainings one after the other; those that have something when interrupted."""

@@ -1,5 +1,6 @@
 """Training of a moment tensor potential from some radial functions, level by level."""
 
+import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ class MomentTraining:
         Their factor.
     levels : list of int
         Of the contractions that are used, one after the other; the last stands for all.
+    others : sequence of arrays, default=()
+        More radial functions to begin with: after the first level training goes on from the best.
 
     Attributes
     ----------
@@ -73,9 +76,13 @@ class MomentTraining:
         Level, errors on `data` and on `validation` after each iteration.
     """
 
-    def __init__(self, potential, data, validation, descriptor, radial, scaling, levels):
+    def __init__(self, potential, data, validation, descriptor, radial, scaling, levels, others=()):
         self._potential, self._data, self._validation = potential, data, validation
         self._descriptor, self._radial, self.scaling, self._levels = descriptor, radial.copy(), scaling, levels
+        self._others = others
+        self._forget()
+
+    def _forget(self):
         self.best, self._best_loss, self._waited = None, np.inf, 0
         self.history = []
 
@@ -86,7 +93,20 @@ class MomentTraining:
         for level in self._levels:
             last = level == self._levels[-1]
             chosen = np.arange(len(of_scalars)) if last else np.flatnonzero(of_scalars <= level)
-            self._stage(level, full if last else full.subset(chosen), chosen, last, show)
+            stage = level, full if last else full.subset(chosen), chosen, last, show
+            self._stage(*stage)
+            while self._others:
+                self._try(self._others[0], stage)
+
+    def _try(self, radial, stage):
+        """Run a stage from other radial functions, and take its result if that is better."""
+        self._others = self._others[1:]
+        attempt = copy.copy(self)
+        attempt._radial = radial.copy()
+        attempt._forget()
+        attempt._stage(*stage)
+        if _last_loss(attempt.history) < _last_loss(self.history):
+            self.__dict__.update(attempt.__dict__)
 
     def _stage(self, level, basis, chosen, last, show):
         potential = self._potential
@@ -113,3 +133,8 @@ class MomentTraining:
             self.best = MomentState(self._radial.copy(), full, intercept)
             self._best_loss = np.inf if checked is None else checked.loss
         return last and self._waited >= self._potential.n_iter_no_change
+
+
+def _last_loss(history):
+    _, errors, checked = history[-1]
+    return (checked or errors).loss
