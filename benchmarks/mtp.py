@@ -6,20 +6,20 @@ import motep_peer
 import numpy as np
 from ase import Atoms
 from cases import SHARED, SKIN, Case, Dynamics, model_dynamics
-from kalman import dgemm_rate
 from timing import interleave
 
 from mlfeat.descriptors import MomentTensor
 from mlfeat.descriptors._moment_basis import moment_basis
 from mlfeat.descriptors._moment_program import make_program
-from mlfeat.features import AtomFeatures, center_blocks
+from mlfeat.features import center_blocks
 from mlfeat.io import read_mtp
 from mlfeat.neighbors import NeighborPairs
 
 MICRO = 1e6
+DGEMM_SIZE = 1000
 REPEATS = {"Mo": (6, 10, 14, 18), "Si": (4, 6, 9, 11)}  # 432, 2000, 5488, 11664; 512, 1728, 5832, 10648 atoms
 QUICK_REPEATS = {"Mo": (4, 6), "Si": (3,)}
-PARTS = {"vectors": 7, "forward": 7, "energies": 8, "reverse": 7, "sums": 5}  # of a step; widths of columns
+PARTS = {"vectors": 7, "sweep": 7, "sums": 7}  # of a step; widths of columns
 
 
 def potential_file(element):
@@ -48,9 +48,14 @@ class Operations(NamedTuple):
         return self.radial + self.moments + self.graph
 
     @property
-    def reverse(self):
-        """Pair gradients; functions and nodes are made again."""
-        return self.radial + self.graph + self.graph_back + self.pull
+    def linear(self):
+        """A linear function of the features with its pair gradients."""
+        return self.forward + self.graph_back + self.pull
+
+    @property
+    def vjp(self):
+        """Pair gradients for cotangents that are known after the features: functions and nodes are made again."""
+        return self.linear + self.radial + self.graph
 
     @property
     def radial_gradient(self):
@@ -80,16 +85,16 @@ def count_operations(descriptor, n_neighbors):
 # --- one evaluation of energy, forces and stress -------------------------------------------------
 
 HEADER = (
-    "             neighbors   mlfeat    motep  (engine alone)  ratios       | vectors forward energies reverse  sums |"
-    " kFLOP GFLOP/s  generated: forward reverse\n"
-    "       atoms             µs/atom  µs/atom        µs/atom               | µs/atom µs/atom  µs/atom µs/atom       |"
-    " /atom                      µs/atom µs/atom"
+    "             neighbors   mlfeat    motep  (engine alone)  ratios       | vectors   sweep    sums | kFLOP GFLOP/s "
+    "of dgemm  generated: sweep\n"
+    "       atoms             µs/atom  µs/atom        µs/atom               | µs/atom µs/atom µs/atom | /atom         "
+    "       %           µs/atom"
 )
 
 
 def measure_speed(options):
-    """Each potential and size, mlfeat and motep in turn; then operations and sweeps of the graph."""
-    results = {"steps": [], "dgemm_gflops": dgemm_rate(options.repeats)}
+    """Each potential and size, mlfeat, motep and a matrix product in turn; then operations and sweeps of the graph."""
+    results = {"steps": []}
     for element, repeats in (QUICK_REPEATS if options.quick else REPEATS).items():
         for repeat in repeats:
             results["steps"].append(_measure_cell(element, repeat, options))
@@ -100,7 +105,8 @@ def measure_speed(options):
     results["operations"] = [_measure_operations(element, options) for element in REPEATS]
     print(f"\n{GRAPH_HEADER}")
     results["graph"] = [_measure_graph(level, options) for level in ((8, 20) if options.quick else range(8, 29, 4))]
-    print(f"dgemm {results['dgemm_gflops']:.1f} GFLOP/s")
+    rates = [report["dgemm_gflops"] for report in results["steps"]]
+    print(f"dgemm between the steps: {min(rates):.1f} to {max(rates):.1f} GFLOP/s")
     return results
 
 
@@ -115,6 +121,8 @@ def _measure_cell(element, repeat, options):
         tasks["motep"] = (lambda: theirs.step(1), 1)
         tasks["engine"] = (motep_peer.Evaluation(potential_file(element), [element], atoms), 1)
     tasks |= {name: (_repeated(task, n_steps), n_steps) for name, task in _parts(model, atoms).items()}
+    matrix = np.ones((DGEMM_SIZE, DGEMM_SIZE), order="F")
+    tasks["dgemm"] = (lambda: matrix @ matrix, 1)
     times = interleave(tasks, options.repeats)
     if ours.n_list_builds != 1:
         raise RuntimeError(f"the neighbor list was built {ours.n_list_builds} times")
@@ -132,24 +140,16 @@ def _check_equal(ours, theirs, atoms):
 
 
 def _parts(model, atoms):
-    """What a step is made of, and the sweeps of the basis that mlfeat generates, with the same radial functions."""
-    descriptor, energy_model = model[0], model[-1].energy_model()
+    """What a step is made of, and the sweep of the basis that mlfeat generates, with the same radial functions."""
+    descriptor, coef = model[0], model[-1].energy_model().coef
     built = NeighborPairs.from_atoms(atoms, descriptor.cutoff_ + SKIN)
     pairs = built.moved(atoms.positions, atoms.cell.array)
-    values, pullback = descriptor.values_and_pullback(pairs)
-    features = AtomFeatures(values, descriptor.species_index(pairs.numbers))
-    cotangents = energy_model.energy_and_cotangent(features)[1]
-    gradients = pullback(cotangents)
-    generated = _generated(descriptor)
-    generated_pullback = generated.values_and_pullback(pairs)[1]
+    gradients, generated = descriptor.linear(pairs, coef)[1], _generated(descriptor)
     return {
         "vectors": lambda: built.moved(atoms.positions, atoms.cell.array),
-        "forward": lambda: descriptor.values_and_pullback(pairs),
-        "energies": lambda: energy_model.energy_and_cotangent(features),
-        "reverse": lambda: pullback(cotangents),
+        "sweep": lambda: descriptor.linear(pairs, coef),
         "sums": lambda: (pairs.forces(gradients), pairs.stress(gradients)),
-        "generated_forward": lambda: generated.values_and_pullback(pairs),
-        "generated_reverse": lambda: generated_pullback(cotangents),
+        "generated_sweep": lambda: generated.linear(pairs, coef),
     }
 
 
@@ -163,14 +163,14 @@ def _report_cell(element, descriptor, atoms, times):
     pairs = NeighborPairs.from_atoms(atoms, descriptor.cutoff_)
     n_neighbors = pairs.n_pairs / len(atoms)
     report = {"element": element, "n_atoms": len(atoms), "n_neighbors": n_neighbors}
-    report |= {name: found.summary(MICRO / len(atoms)) for name, found in times.items()}
+    report |= {name: found.summary(MICRO / len(atoms)) for name, found in times.items() if name != "dgemm"}
+    report["dgemm"] = times["dgemm"].summary()
+    report["dgemm_gflops"] = 2e-9 * DGEMM_SIZE**3 / _cost(report["dgemm"])
     peers = [name for name, _ in _THEIRS if name in report]
     report |= {f"{name}_ratio": _cost(report[name]) / _cost(report["mlfeat"]) for name in peers}
     for name, own in (("", descriptor), ("generated_", _generated(descriptor))):
-        operations = count_operations(own, n_neighbors)
-        seconds = _cost(report[f"{name}forward"]) + _cost(report[f"{name}reverse"])
-        report[f"{name}operations"] = operations.forward + operations.reverse
-        report[f"{name}gflops"] = report[f"{name}operations"] / (1e3 * seconds)
+        report[f"{name}operations"] = count_operations(own, n_neighbors).linear
+        report[f"{name}gflops"] = report[f"{name}operations"] / (1e3 * _cost(report[f"{name}sweep"]))
     return report
 
 
@@ -187,7 +187,7 @@ def speed_row(report):
     return (
         f"{report['element']} {report['n_atoms']:9d} {report['n_neighbors']:9.1f} {_cost(report['mlfeat']):8.2f} "
         f"{' '.join(theirs)}  {ratios} | {parts} | {report['operations'] / 1e3:5.0f} {report['gflops']:7.1f} "
-        f"{_cost(report['generated_forward']):19.2f} {_cost(report['generated_reverse']):7.2f}"
+        f"{100 * report['gflops'] / report['dgemm_gflops']:8.0f} {_cost(report['generated_sweep']):17.2f}"
     )
 
 
@@ -238,6 +238,7 @@ def _measure_operations(element, options):
 
     tasks = {
         "values": lambda: descriptor.values(pairs),
+        "linear": lambda: descriptor.linear(pairs, cotangents[:1]),
         "vjp": lambda: descriptor.vjp(pairs, cotangents),
         "jvp": lambda: descriptor.jvp(pairs, displacements),
         "radial_gradient": lambda: descriptor.radial_gradient(pairs, cotangents, displacements),
@@ -249,7 +250,8 @@ def _measure_operations(element, options):
     operations = count_operations(descriptor, pairs.n_pairs / len(atoms))
     counted = {
         "values": operations.forward,
-        "vjp": operations.forward + operations.reverse,
+        "linear": operations.linear,
+        "vjp": operations.vjp,
         "jvp": operations.forward + operations.push,
         "radial_gradient": operations.radial_gradient,
     }
@@ -264,19 +266,18 @@ def _measure_operations(element, options):
 
 GRAPH_HEADER = (
     "the graph alone, generated bases, atoms without neighbors\n"
-    "level  features  products   nodes of a batch  forward  GFLOP/s  reverse  GFLOP/s\n"
+    "level  features  products   nodes of a batch  forward  GFLOP/s   linear  GFLOP/s\n"
     "                                         KiB  µs/atom           µs/atom"
 )
 
 
 def _measure_graph(level, options):
-    """Sweeps of the graph by size of its nodes: forward, and reverse with the forward one again."""
+    """Sweeps of the graph by size of its nodes: forward, and forward and back."""
     descriptor = MomentTensor(4.0, level, min_dist=2.0).fit([Atoms("Mo")])
     n_atoms = 1024
     pairs = _dilute_pairs(n_atoms, descriptor.cutoff_)
-    cotangents = np.random.default_rng(4).normal(size=(n_atoms, descriptor.n_features_out_))
-    _, pullback = descriptor.values_and_pullback(pairs)
-    tasks = {"forward": (lambda: descriptor.values(pairs), 1), "reverse": (lambda: pullback(cotangents), 1)}
+    coef = np.random.default_rng(4).normal(size=(1, descriptor.n_features_out_))
+    tasks = {"forward": (lambda: descriptor.values(pairs), 1), "linear": (lambda: descriptor.linear(pairs, coef), 1)}
     times = interleave(tasks, 3 * options.repeats)
     operations, cost = count_operations(descriptor, 0.0), descriptor.basis_.cost()
     report = {"level": level, "n_features": cost.n_scalars, "n_products": cost.n_products, "n_nodes": cost.n_nodes}
@@ -285,7 +286,7 @@ def _measure_graph(level, options):
     report["gflops"] = dict(zip(tasks, rates, strict=True))
     print(
         f"{level:5d} {cost.n_scalars:9d} {cost.n_products:9d} {cost.n_nodes * 64 / 1024:18.0f} "
-        f"{_cost(report['forward']):8.2f} {rates[0]:8.1f} {_cost(report['reverse']):8.2f} {rates[1]:8.1f}",
+        f"{_cost(report['forward']):8.2f} {rates[0]:8.1f} {_cost(report['linear']):8.2f} {rates[1]:8.1f}",
         flush=True,
     )
     return report
