@@ -102,15 +102,15 @@ def pareto_plot(results, *, title="", figure=None):
 
 
 def learning_curve_plot(potential, *, title="", figure=None):
-    """Draw the errors of a network's training after each epoch, and mark the networks that were kept.
+    """Draw the errors of a training after each epoch or iteration, and mark the parameters that were kept.
 
     A panel for each quantity that it was trained on, with one line for each member of a committee, on a logarithmic
     scale. With early stopping the errors on the structures set aside are drawn too; the mark is then on their lines.
 
     Parameters
     ----------
-    potential : NeuralNetworkPotential
-        A fitted one; of a Pipeline, ``model[-1]``.
+    potential : NeuralNetworkPotential or MomentTensorPotential
+        A fitted one; of a Pipeline, ``model[-1]``. Iterations of a moment tensor potential are those of all levels.
     title : str, default=""
         As for `parity_plot`.
     figure : matplotlib.figure.Figure or None, default=None
@@ -134,7 +134,7 @@ def learning_curve_plot(potential, *, title="", figure=None):
     for ax, (key, factor, label) in zip(axes, panels, strict=True):
         for curve in history:
             _draw_learning(ax, curve, key, factor)
-        ax.set(xlabel="epoch", ylabel=label)
+        ax.set(xlabel="iteration" if "level" in history[0] else "epoch", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
         _make_logarithmic(ax)
     legend = _legend(axes)

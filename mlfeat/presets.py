@@ -19,10 +19,10 @@ training structures, as ``benchmarks/search_nnp.py`` does: the filter's first co
 for Mo; the penalty, the share of forces and the set of functions for Si; the penalty for Ni; of Li one fold only. Cu
 and Ge were not seen and have the settings of Ni and Si.
 
-Moment tensor potentials have the published cutoffs, levels, polynomials and weight of forces. The weight of energies, the
-penalty and the use of stresses were compared in cross-validation on training structures, as ``benchmarks/search_mtp.py``
-does, of one to three folds: energies count ten times as much as published, three times with the many contractions of
-level 24. Cu and Ge were not seen and have the settings of Ni and Si.
+Moment tensor potentials have the published cutoffs, levels, polynomials and weight of forces. The weight of energies,
+the penalty and the use of stresses were compared in cross-validation on training structures, of one to three folds, as
+``benchmarks/search_mtp.py`` does: energies count ten times as much as published, three times with the many contractions
+of level 24. Cu and Ge were not seen and have the settings of Ni and Si.
 """
 
 import math

@@ -138,6 +138,13 @@ def test_learning_curve_has_a_panel_for_each_quantity_with_its_unit():
     assert len(learning_curve_plot(trained(stress=False), figure=Figure()).axes) == 2
 
 
+def test_learning_curve_of_moments_has_iterations():
+    potential = trained(stress=False)
+    for curve in potential.history_:
+        curve["level"] = np.array([8, 8, 12, 12])
+    assert {label for label, _ in labels(learning_curve_plot(potential, figure=Figure()))} == {"iteration"}
+
+
 def test_learning_curve_draws_errors_after_each_epoch_and_marks_the_least_loss():
     figure = learning_curve_plot(trained(), figure=Figure())
     curve, kept = (line.get_xydata() for line in figure.axes[0].lines)
