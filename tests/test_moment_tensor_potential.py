@@ -1,6 +1,7 @@
 """MomentTensorPotential: what training does, what it refuses, models with it, extrapolation, pruning."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from mlfeat.base import warn_of_extrapolation
 from mlfeat.features import AtomFeatures
 from mlfeat.potentials import ZBL, _moment_training
 from mlfeat.potentials._moment_problem import MomentProblem
+from mlfeat.potentials._moment_settings import MemoryForecast, memory_forecast
 from mlfeat.testing import toy_training_set
 
 
@@ -226,7 +228,7 @@ def test_result_does_not_depend_on_threads(features, targets, solver):
 
 def test_rows_that_are_not_kept(features, targets, monkeypatch):
     expected = potential().fit(features, targets)
-    monkeypatch.setattr("mlfeat.potentials._moment_problem.KEPT_BYTES", 0)
+    monkeypatch.setattr("mlfeat.potentials._moment_settings.KEPT_BYTES", 0)
     np.testing.assert_allclose(potential().fit(features, targets).coef_, expected.coef_, rtol=1e-6)
 
 
@@ -607,6 +609,50 @@ def test_memory_is_forecast(features, targets):
     with pytest.raises(MemoryError, match="n_jobs=1"):
         potential(memory_limit=1000).fit(features, targets)
     potential("ridge", memory_limit=1e9).fit(features, targets)
+
+
+def forecast_of(fitted, features, targets):
+    """The MemoryForecast, and the problem that training would solve."""
+    own, data, _ = fitted._start(features, targets, None)
+    return memory_forecast(fitted, own, data), _moment_training.moment_problem(fitted, data, own, own.basis_, 1.0)
+
+
+@pytest.fixture(scope="module")
+def many(train):
+    """Enough atoms for their features and rows to count."""
+    structures = [atoms.repeat((3, 2, 2)) for atoms in train]
+    taught = make_targets(train)
+    taught["energy"] *= 12
+    for target in taught:
+        target["forces"] = np.tile(target["forces"], (12, 1))
+    return descriptor(level=12).fit_transform(structures), taught
+
+
+@pytest.mark.parametrize("solver", ["varpro", "bfgs", "ridge"])
+def test_memory_is_less_than_forecast(many, solver):
+    fitted = potential(solver, max_iter=2, n_init=1)
+    expected = forecast_of(fitted, *many)[0].total(None)
+    tracemalloc.start()
+    fitted.fit(*many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.2 * expected < peak < expected
+
+
+def test_kept_rows_are_within_the_memory_limit(many):
+    forecast, problem = forecast_of(potential(), *many)
+    assert problem.project(many[0][0].descriptor.radial_coefficients_, keep=True).design._kept
+    for room, kept in ((1.01, True), (0.99, False)):
+        limit = max(forecast.training + room * forecast.rows, forecast.active_set)
+        problem = forecast_of(potential(memory_limit=limit), *many)[1]
+        assert bool(problem.project(many[0][0].descriptor.radial_coefficients_, keep=True).design._kept) == kept
+        assert forecast.total(limit) <= limit
+
+
+def test_forecast_is_of_the_highest_peak(many):
+    forecast = MemoryForecast(training=10.0, rows=20.0, active_set=15.0)
+    assert [forecast.total(limit) for limit in (None, 30.0, 29.0, 5.0)] == [30.0, 30.0, 15.0, 15.0]
+    assert forecast_of(potential("ridge"), *many)[0].active_set > many[0].values.nbytes
 
 
 def test_atom_features_are_trusted(features, targets):

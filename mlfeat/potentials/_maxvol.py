@@ -227,6 +227,46 @@ class ActiveSet:
         return places, np.linalg.solve(coefficients[np.ix_(taken, places)], change)
 
 
+class _Chosen:
+    """Some rows of each of several arrays, copied when they are asked for."""
+
+    def __init__(self, arrays, places):
+        self._arrays, self._places = arrays, places
+
+    def __iter__(self):
+        return (array[own] for array, own in zip(self._arrays, self._places, strict=True))
+
+
+def active_sets(values, species, n_species):
+    """The active set of each species.
+
+    Parameters
+    ----------
+    values : list of arrays (n_atoms, F)
+        Features of the structures' atoms.
+    species : list of arrays of int (n_atoms,)
+        Indices of their species.
+    n_species : int
+        Species, with atoms or without.
+
+    Returns
+    -------
+    list of ActiveSet
+        Labels are places in the lists, and atoms.
+    """
+    found = []
+    for s in range(n_species):
+        atoms = [np.flatnonzero(own == s) for own in species]
+        labels = [np.stack([np.full_like(own, k), own], axis=1) for k, own in enumerate(atoms)]
+        found.append(ActiveSet.from_rows(_Chosen(values, atoms), np.concatenate(labels)))
+    return found
+
+
+def working_bytes(n_rows, n_features):
+    """Bytes that `active_sets` takes at its peak, beside the features of `n_rows` environments."""
+    return 8 * (6 * n_rows + 5 * min(n_rows, BLOCK + N_POOLED) * (n_features + 8) + 6 * n_features**2)
+
+
 def grades(active_sets, values, species):
     """Grades γ of environments of several species.
 

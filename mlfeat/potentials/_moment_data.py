@@ -32,6 +32,10 @@ class MomentData(NamedTuple):
         """Those of some structures, an index array."""
         return MomentData(tuple(self.items[k] for k in chosen), self.targets[chosen], self.weights[chosen])
 
+    def row_bytes(self, n_columns):
+        """Bytes of rows with so many columns for all that there is to explain."""
+        return 8 * n_columns * sum(3 * item.n_atoms + 7 for item in self.items)
+
     def blocks(self):
         """Ranges of structures with about BLOCK_ROWS numbers to explain."""
         ranges, start, total = [], 0, 0

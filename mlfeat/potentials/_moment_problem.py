@@ -7,8 +7,6 @@ from mlfeat.potentials._moment_design import Design
 from mlfeat.potentials._moment_model import MomentModel, loss_and_gradient, to_errors
 from mlfeat.potentials._moment_varpro import Projected
 
-KEPT_BYTES = 2**30  # of rows between solving for the linear parameters and the step of the radial ones
-
 
 class MomentProblem:
     """Weighted squared residuals of some structures, with a penalty of the coefficients.
@@ -26,8 +24,8 @@ class MomentProblem:
     tied : bool
         Whether all species of centers have the same coefficients.
     n_jobs : int or None
-    memory_limit : float or None
-        Bytes; rows are not kept if they would take a quarter of them.
+    kept_bytes : float, default=inf
+        Rows are kept, between solving for the linear parameters and the step of the radial ones, if they take no more.
 
     Attributes
     ----------
@@ -35,13 +33,14 @@ class MomentProblem:
         α s_k²; `begin` sets it.
     """
 
-    def __init__(self, data, descriptor, basis, *, scaling, alpha, free_intercept, tied, n_jobs, memory_limit=None):
+    def __init__(self, data, descriptor, basis, *, scaling, alpha, free_intercept, tied, n_jobs, kept_bytes=np.inf):
         self.data, self.basis, self.alpha, self.free_intercept, self.n_jobs = data, basis, alpha, free_intercept, n_jobs
         self._descriptor, self._scaling = descriptor, scaling
         self.n_species = len(descriptor.species_)
         self.n_groups = 1 if tied else self.n_species
         self.penalty = None
-        self._keeps = self._row_bytes() <= (KEPT_BYTES if memory_limit is None else min(KEPT_BYTES, memory_limit / 4))
+        n_columns = self.n_groups * len(basis.scalars) + self.n_species + 1
+        self._keeps = data.row_bytes(n_columns) <= kept_bytes
 
     def descriptor(self, radial):
         """The MomentTensor with these radial coefficients."""
@@ -81,10 +80,6 @@ class MomentProblem:
             return None
         n_columns = self.n_groups * len(self.basis.scalars)
         return Projected(design, matrix, self.n_species, n_columns, self.free_intercept, self.alpha, self.penalty)
-
-    def _row_bytes(self):
-        n_rows = sum(3 * item.n_atoms + 7 for item in self.data.items)
-        return 8 * n_rows * (self.n_groups * len(self.basis.scalars) + self.n_species + 1)
 
     def loss(self, radial, coef, intercept):
         """The loss with its penalty, and its derivatives by the three; errors of the structures too.

@@ -1,12 +1,15 @@
 """Parameters of MomentTensorPotential, checked and made definite."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
+from mlfeat.features import BLOCK_BYTES
 from mlfeat.potentials._fitting import size_in_words
+from mlfeat.potentials._maxvol import working_bytes
 from mlfeat.potentials._moment_data import BLOCK_ROWS, WAVE
 from mlfeat.potentials._settings import INSIDE, NOT_NEGATIVE, check_parameters, is_count, is_number
 
@@ -28,6 +31,7 @@ _CHOICES = {
     "verbose": (True, False),
 }
 
+KEPT_BYTES = 2**30  # of rows between solving for the linear parameters and the step of the radial ones
 _VARPRO_ITERATIONS = 60
 _BFGS_ITERATIONS = ((16, 500), (20, 1000), (np.inf, 2000))  # by level
 
@@ -74,30 +78,61 @@ def iterations(potential, level):
     return _VARPRO_ITERATIONS
 
 
+class MemoryForecast(NamedTuple):
+    """Bytes that a fit takes at its peaks, beside the features it is given.
+
+    Attributes
+    ----------
+    training : float
+        Normal equations, and rows of blocks of structures.
+    rows : float
+        Rows of all structures, which are kept if there is room.
+    active_set : float
+        The search for the active set, after the training.
+    """
+
+    training: float
+    rows: float
+    active_set: float
+
+    def kept_bytes(self, limit):
+        """Bytes of rows that may be kept so that `limit` (None: there is none) is not exceeded."""
+        return KEPT_BYTES if limit is None else min(KEPT_BYTES, limit - self.training)
+
+    def total(self, limit):
+        """The highest peak."""
+        kept = self.rows if self.rows <= self.kept_bytes(limit) else 0
+        return max(self.training + kept, self.active_set)
+
+
 def check_memory(potential, descriptor, data):
     """Log what a fit needs; raise MemoryError, with a remedy, if that is more than `memory_limit` bytes."""
-    n_species = len(descriptor.species_)
-    n_features = len(descriptor.basis_.scalars) * (1 if potential.tied else n_species)
-    n_radial = descriptor.radial_coefficients_.size
-    needed, least = (
-        memory_forecast(data, n_features, n_radial, potential.solver, n)
-        for n in (max(1, effective_n_jobs(potential.n_jobs)), 1)
-    )
+    limit = potential.memory_limit
+    needed = memory_forecast(potential, descriptor, data).total(limit)
     logger.info("training on %d structures: about %s", len(data.items), size_in_words(needed))
-    if potential.memory_limit is not None and needed > potential.memory_limit:
+    if limit is not None and needed > limit:
+        least = memory_forecast(potential, descriptor, data, n_workers=1).total(limit)
         raise MemoryError(
-            f"the fit needs about {size_in_words(needed)}, memory_limit is {size_in_words(potential.memory_limit)}: "
+            f"the fit needs about {size_in_words(needed)}, memory_limit is {size_in_words(limit)}: "
             f"use n_jobs=1 ({size_in_words(least)}), a lower level of the MomentTensor, or raise memory_limit"
         )
 
 
-def memory_forecast(data, n_features, n_radial, solver, n_workers):
-    """Bytes that a fit takes at its peak, beside the features: normal equations, and rows of a block of structures.
-
-    `n_features` and `n_radial` count over all sets of coefficients and all species.
-    """
-    width = n_features + (n_radial if solver == "varpro" else 0) + 2
-    rows = BLOCK_ROWS + max(3 * item.n_atoms + 7 for item in data.items)
-    matrices = WAVE * n_workers + 8
-    inverse_hessian = 4 * (n_features + n_radial) ** 2 if solver == "bfgs" else 0
-    return 8 * (matrices * width**2 + 4 * n_workers * rows * width + inverse_hessian)
+def memory_forecast(potential, descriptor, data, n_workers=None):
+    """The MemoryForecast of a fit with the contractions of a MomentTensor; None: `n_jobs` threads."""
+    n_workers = max(1, effective_n_jobs(potential.n_jobs)) if n_workers is None else n_workers
+    n_species, n_scalars = len(descriptor.species_), len(descriptor.basis_.scalars)
+    n_features = n_scalars * (1 if potential.tied else n_species)
+    n_radial = descriptor.radial_coefficients_.size
+    is_varpro = potential.solver == "varpro"
+    width = n_features + is_varpro * n_radial + n_species + 1
+    n_rows = BLOCK_ROWS + max(3 * item.n_atoms + 7 for item in data.items)
+    n_matrices = WAVE * n_workers + 8
+    inverse_hessian = 4 * (n_features + n_radial) ** 2 if potential.solver == "bfgs" else 0
+    jacobian = min(BLOCK_BYTES, 24 * n_scalars * max(item.pairs.n_pairs for item in data.items))
+    n_atoms = sum(item.n_atoms for item in data.items)
+    return MemoryForecast(
+        8 * (n_matrices * width**2 + 4 * n_workers * n_rows * width + inverse_hessian) + n_workers * jacobian,
+        is_varpro * data.row_bytes(n_features + n_species + 1),
+        8 * n_atoms * n_scalars + working_bytes(n_atoms, n_scalars),
+    )

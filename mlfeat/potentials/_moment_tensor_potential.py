@@ -436,12 +436,8 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     def _learn_active_set(self, descriptor, items):
         first = descriptor.with_radial(self.radial_coef_[0], scaling=self.scaling_[0])
         values = [first.values(item.pairs) for item in items]
-        self.active_set_ = []
-        for s in range(len(self.species_)):
-            rows = [own[item.species == s] for own, item in zip(values, items, strict=True)]
-            atoms = [np.flatnonzero(item.species == s) for item in items]
-            labels = [np.stack([np.full_like(own, k), own], axis=1) for k, own in enumerate(atoms)]
-            self.active_set_.append(_maxvol.ActiveSet.from_rows(rows, np.concatenate(labels)).state())
+        found = _maxvol.active_sets(values, [item.species for item in items], len(self.species_))
+        self.active_set_ = [active_set.state() for active_set in found]
         self.__dict__.pop("_active_sets", None)
 
     def _check_fitted(self):

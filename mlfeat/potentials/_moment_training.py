@@ -9,7 +9,7 @@ import numpy as np
 from mlfeat.potentials._moment_bfgs import minimize_bfgs
 from mlfeat.potentials._moment_model import errors_of
 from mlfeat.potentials._moment_problem import MomentProblem
-from mlfeat.potentials._moment_settings import iterations
+from mlfeat.potentials._moment_settings import iterations, memory_forecast
 from mlfeat.potentials._moment_varpro import minimize_varpro
 
 EARLY_ITERATIONS = {"varpro": 15, "bfgs": 100, "ridge": 1}  # at most, at levels before the last
@@ -44,7 +44,7 @@ def moment_problem(potential, data, descriptor, basis, scaling):
         free_intercept=isinstance(potential.intercept, str),
         tied=potential.tied,
         n_jobs=potential.n_jobs,
-        memory_limit=potential.memory_limit,
+        kept_bytes=memory_forecast(potential, descriptor, data).kept_bytes(potential.memory_limit),
     )
 
 

@@ -107,6 +107,7 @@ def minimize_varpro(problem, radial, max_iter, tol, report):
         if not decrease > 0:
             damping, growth = damping * growth, 2 * growth
             small += step.predicted < tol * current.loss
+            trial = None  # its rows are let go before others are kept
             continue
         small = small + 1 if decrease < tol * current.loss else 0
         gain = min(decrease / max(step.predicted, TINY), 2.0)
