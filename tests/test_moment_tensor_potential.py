@@ -27,8 +27,10 @@ from mlfeat import (
 from mlfeat.base import warn_of_extrapolation
 from mlfeat.features import AtomFeatures
 from mlfeat.potentials import ZBL, _moment_training
+from mlfeat.potentials._moment_model import errors_of
 from mlfeat.potentials._moment_problem import MomentProblem
-from mlfeat.potentials._moment_settings import MemoryForecast, memory_forecast
+from mlfeat.potentials._moment_settings import MemoryForecast, iterations, memory_forecast
+from mlfeat.potentials._moment_varpro import minimize_varpro
 from mlfeat.testing import toy_training_set
 
 
@@ -70,6 +72,23 @@ def test_the_best_of_several_starts_goes_on(features, targets):
         potential(n_init=0).fit(features, targets)
 
 
+def test_the_best_start_has_the_least_validation_loss(features, targets, monkeypatch):
+    """Whatever its last one is."""
+    calls = []
+
+    def minimize(problem, radial, max_iter, tol, report):
+        calls.append(radial)
+        if len(calls) > 1:
+            return _moment_training.solve_ridge(problem, radial, max_iter, tol, report)
+        minimize_varpro(problem, radial, max_iter, tol, report)
+        return report(radial, np.zeros(9), np.zeros(2))
+
+    monkeypatch.setitem(_moment_training.MINIMIZE, "varpro", minimize)
+    fitted = potential(n_init=2, early_stopping=True, validation_fraction=0.3, max_iter=20).fit(features, targets)
+    assert len(calls) == 2
+    assert fitted.n_iter_ > 1
+
+
 @pytest.mark.parametrize(
     ("parameters", "share"),
     [
@@ -101,6 +120,56 @@ def test_history_is_what_the_potential_does(features, targets, solver):
     stress = found["stress"] - targets["stress"]
     np.testing.assert_allclose(history["stress"][-1], np.sqrt(np.mean(stress**2)), rtol=1e-8)
     assert fitted.n_iter_ == len(history["loss"]) == len(history["level"])
+
+
+def test_tol_ends_varpro(features, targets):
+    fitted = potential(initial="random", max_iter=60, alpha=0, tol=0.1).fit(features, targets)
+    losses = fitted.history_[0]["loss"]
+    assert 3 < len(losses) < 20
+    assert losses[-1] > 0.9 * losses[-2]
+    more = clone(fitted).set_params(tol=0).fit(features, targets).history_[0]["loss"]
+    np.testing.assert_array_equal(more[: len(losses)], losses)
+    assert len(more) > len(losses)
+
+
+def test_tol_ends_bfgs(features, targets):
+    """It looks back ten iterations; the last entry is that of the linear parameters solved for."""
+    fitted = potential("bfgs", initial="random", max_iter=60, tol=1e6).fit(features, targets)
+    assert fitted.n_iter_ == 11 + 1
+
+
+def test_bfgs_makes_no_pass_for_errors_that_it_has(features, targets, monkeypatch):
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return errors_of(*arguments)
+
+    monkeypatch.setattr(_moment_training, "errors_of", counted)
+    fitted = potential("bfgs", initial="random", max_iter=10).fit(features, targets)
+    assert fitted.n_iter_ > len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("solver", "level", "expected"),
+    [("bfgs", 16, 500), ("bfgs", 18, 1000), ("bfgs", 20, 1000), ("bfgs", 24, 2000), ("varpro", 24, 60)],
+)
+def test_iterations(solver, level, expected):
+    assert iterations(MomentTensorPotential(solver), level) == expected
+    assert iterations(MomentTensorPotential(solver, max_iter=7), level) == 7
+
+
+@pytest.mark.parametrize(("max_iter", "early", "last"), [("auto", 15, 60), (20, 15, 20), (3, 3, 3)])
+def test_early_levels_get_few_iterations(train, targets, monkeypatch, max_iter, early, last):
+    seen = []
+
+    def minimize(problem, radial, most, tol, report):
+        seen.append((most, tol))
+        _moment_training.solve_ridge(problem, radial, most, tol, report)
+
+    monkeypatch.setitem(_moment_training.MINIMIZE, "varpro", minimize)
+    model(level=14, max_iter=max_iter, n_init=1, alpha=1e-6).fit(train, targets)
+    assert seen == [(early, 0.02), (early, 0.02), (last, 1e-3)]
 
 
 def test_levels_rise(train, targets):
@@ -240,6 +309,14 @@ def test_warm_start_goes_on(features, targets):
     wider = descriptor(n_polynomials=5).fit_transform([item.pairs.to_atoms() for item in features])
     with pytest.raises(ValueError, match="warm_start=False"):
         fitted.fit(wider, targets)
+
+
+def test_warm_start_keeps_functions_and_scaling_of_each_member(features, targets):
+    fitted = potential(max_iter=2, initial="random", n_models=2, warm_start=True).fit(features, targets)
+    radial, scaling = fitted.radial_coef_, fitted.scaling_
+    fitted.set_params(solver="ridge").fit(features[:6], targets[:6])
+    np.testing.assert_array_equal(fitted.radial_coef_, radial)
+    np.testing.assert_array_equal(fitted.scaling_, scaling)
 
 
 def test_early_stopping_keeps_the_best(features, targets):
@@ -514,6 +591,40 @@ def test_pruning_within_a_loss(train, targets):
     assert report.path.loss[-1] <= 1.1 * report.path.loss[0]
     assert report.errors[1].loss < 1.2 * report.errors[0].loss
     assert 1 < report.n_features[1] < 29
+
+
+def test_pruning_honours_sample_weights(train, targets):
+    fitted = model(level=12, max_iter=5).fit(train, targets)
+    features, weights = fitted[:-1].transform(train), np.repeat([1.0, 0.0], 5)
+    reports = [fitted[-1].prune(features, targets, w, refine=0)[1] for w in (weights, 1 - weights, None)]
+    some, others, every = (report.errors[0].loss for report in reports)
+    np.testing.assert_allclose(some + others, every, rtol=1e-12)
+    some, others, every = (report.path.loss[0] for report in reports)
+    assert some + others < 0.99 * every  # each with the best coefficients of its own
+
+
+def test_pruning_trains_radial_functions_again(train, targets):
+    fitted = model(level=12, max_iter=5).fit(train, targets)
+    features = fitted[:-1].transform(train)
+    (left, as_it_was), (trained, better) = (
+        fitted[-1].prune(features, targets, cost=0.3, refine=refine) for refine in (0, 4)
+    )
+    n_radial = left.radial_coef_.shape[3]
+    np.testing.assert_array_equal(left.radial_coef_, fitted[-1].radial_coef_[:, :, :, :n_radial])
+    assert not np.isclose(trained.radial_coef_, left.radial_coef_).all()
+    assert better.errors[1].loss < 0.9 * as_it_was.errors[1].loss
+    assert trained.n_iter_ <= 4 + 1
+
+
+def test_pruning_counts_operations_of_all_neighbors(train, targets):
+    fitted = model(max_iter=1).fit(train, targets)
+    features = fitted[:-1].transform(train)
+    report = fitted[-1].prune(features, targets, refine=0)[1]
+    basis, n_neighbors = fitted[0].basis_, sum(i.pairs.n_pairs for i in features) / sum(i.n_atoms for i in features)
+    cost = basis.cost()
+    neighbor = cost.neighbor_forward + cost.neighbor_reverse + 4 * 4 * basis.n_radial  # of 4 polynomials
+    atom = cost.atom_forward + cost.atom_reverse + 2 * cost.n_scalars
+    np.testing.assert_allclose(report.cost[0], n_neighbors * neighbor + atom, rtol=1e-12)
 
 
 @pytest.mark.parametrize("wrong", [{"cost": 1.5}, {"cost": "half"}, {"max_increase": -1}, {"refine": -1}])

@@ -46,12 +46,11 @@ def own_cost(n_features):
 
 @pytest.mark.parametrize("n_downdates", [1, 7, 1000])
 @pytest.mark.parametrize(("n_coefficients", "n_intercepts"), [(1, 0), (1, 2), (3, 3)])
-@pytest.mark.parametrize("batch", [1, 4])
-def test_losses_are_those_of_refits(monkeypatch, n_downdates, n_coefficients, n_intercepts, batch):
+def test_losses_are_those_of_refits(monkeypatch, n_downdates, n_coefficients, n_intercepts):
     monkeypatch.setattr(_pruning, "N_DOWNDATES", n_downdates)
     gram, rhs, square = problem(20, n_coefficients, n_intercepts)
     columns = columns_of(20, n_coefficients)
-    path = prune(gram, rhs, square, shared_cost(20)[0], columns=columns, batch=batch)
+    path = prune(gram, rhs, square, shared_cost(20)[0], columns=columns)
     assert path.n_kept[[0, -1]].tolist() == [20, 1]
     assert len(path.n_kept) == len(path.loss) == len(path.cost)
     for step in range(len(path.loss)):
@@ -87,15 +86,6 @@ def test_each_choice_is_the_best_by_brute_force(n_coefficients):
         assert left[int(np.argmin(scores))] == gone
 
 
-def test_everything_may_go():
-    gram, rhs, square = problem(3)
-    needs = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]])
-    path = prune(gram, rhs, square, SharedCost(needs, [1.0, 1.0, 1.0]), n_min=0)
-    assert sorted(path.removed) == [0, 1, 2]
-    assert path.cost[[0, -1]].tolist() == [3.0, 0.0]
-    assert path.loss[-1] == pytest.approx(square, rel=1e-12)
-
-
 def test_of_features_that_explain_the_same_the_costly_one_goes():
     rows = np.random.default_rng(3).normal(size=(50, 3))
     rows = np.linalg.qr(rows)[0]
@@ -124,19 +114,6 @@ def test_limits_end_the_path_where_they_say():
         np.testing.assert_array_equal(limited.cost, whole.cost[: step + 1])
         enough = prune(gram, rhs, square, shared_cost(12)[0], target_cost=whole.cost[step])
         np.testing.assert_array_equal(enough.removed, whole.removed[:step])
-        number = prune(gram, rhs, square, shared_cost(12)[0], n_min=12 - step)
-        np.testing.assert_array_equal(number.removed, whole.removed[:step])
-
-
-def test_steps_are_found_by_loss_and_by_cost():
-    gram, rhs, square = problem(12)
-    path = prune(gram, rhs, square, shared_cost(12)[0])
-    for step in range(len(path.loss)):
-        assert path.cheapest(path.loss[step]) == step
-        assert path.cost[path.most_accurate(path.cost[step])] == path.cost[step]
-    assert path.cheapest(0.5 * path.loss[0]) == 0
-    assert path.most_accurate(0.5 * path.cost[-1]) == len(path.cost) - 1
-    assert path.most_accurate(np.inf) == 0
 
 
 def test_dependent_features_need_a_penalty():

@@ -133,10 +133,6 @@ class MomentBasis(NamedTuple):
         products = [(place[a], place[b], factor, place[c]) for a, b, factor, c in reversed(kept)]
         return _read_only(self.moments[basic], products, [place[node] for node in scalars.tolist()])
 
-    def up_to(self, level):
-        """The basis of the scalars up to a level."""
-        return self.subset(self.levels <= level)
-
     def cost(self):
         """Size and FLOP, as `MomentCost`."""
         n, monomials = len(self.moments), len(np.unique(self.moments[:, 1:], axis=0))

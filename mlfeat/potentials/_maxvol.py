@@ -63,7 +63,7 @@ class ActiveSet:
         Returns
         -------
         ActiveSet
-            Any environment has an infinite grade; `update` begins from nothing.
+            Any environment has an infinite grade.
         """
         rows, labels = np.zeros((n_features + 1, n_features)), np.full((n_features + 1, 2), -1)
         return cls(rows, labels, np.zeros(n_features), np.ones(n_features))
@@ -130,27 +130,6 @@ class ActiveSet:
     def state(self):
         """Arrays from which `from_state` makes this set again, a dict."""
         return {name: getattr(self, name) for name in _STATE}
-
-    def update(self, rows, labels):
-        """The set after more training rows; this one stays as it is.
-
-        Rows of before that are not in the set are not looked at again: volume never shrinks, but some of these may
-        come out a little beyond a grade of one.
-
-        Parameters
-        ----------
-        rows : array of shape (n, F), or list of arrays (n_i, F)
-            Features of the others.
-        labels : array of int of shape (n, 2)
-            Their structures and atoms, as for `from_rows`.
-
-        Returns
-        -------
-        ActiveSet
-        """
-        if self.is_empty:
-            return ActiveSet.from_rows(rows, labels)
-        return self._copy()._spanning(_parts(rows), np.asarray(labels))
 
     def grade(self, rows):
         """Grades γ of environments.
@@ -364,7 +343,7 @@ class _Candidates:
         mine = self.owner == structure
         rows, labels = self.values[mine], np.repeat([[structure, 0]], mine.sum(), axis=0)
         if self.active_set.is_empty:
-            self.active_set = self.active_set.update(rows, labels)
+            self.active_set = ActiveSet.from_rows(rows, labels)
             self._renew()
         elif swapped := self.active_set._swap(rows, labels, self.coefficients[mine]):
             self._follow(*swapped)

@@ -47,7 +47,8 @@ def minimize_bfgs(problem, radial, max_iter, tol, report):
         functions, _, coef, intercept = split(x)
         losses.append(last["loss"])
         slow = len(losses) > 10 and losses[-11] - losses[-1] < tol * losses[-1]
-        if report(functions, coef, intercept) or slow:
+        errors = last["errors"] if np.array_equal(x, last["x"]) else None
+        if report(functions, coef, intercept, errors) or slow:
             raise StopIteration
 
     x = np.concatenate([normalized(radial)[0].ravel(), start.coef / units, start.intercept * problem.free_intercept])

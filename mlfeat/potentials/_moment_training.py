@@ -105,7 +105,7 @@ class MomentTraining:
         attempt._radial = radial.copy()
         attempt._forget()
         attempt._stage(*stage)
-        if _last_loss(attempt.history) < _last_loss(self.history):
+        if attempt._best_loss < self._best_loss:
             self.__dict__.update(attempt.__dict__)
 
     def _stage(self, level, basis, chosen, last, show):
@@ -131,10 +131,5 @@ class MomentTraining:
             full = np.zeros((len(model.coef), len(self._descriptor.basis_.scalars)))
             full[:, chosen] = model.coef
             self.best = MomentState(self._radial.copy(), full, intercept)
-            self._best_loss = np.inf if checked is None else checked.loss
+            self._best_loss = (checked or errors).loss
         return last and self._waited >= self._potential.n_iter_no_change
-
-
-def _last_loss(history):
-    _, errors, checked = history[-1]
-    return (checked or errors).loss

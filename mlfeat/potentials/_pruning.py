@@ -119,17 +119,8 @@ class PruningPath(NamedTuple):
         gone = self.removed[: self.n_kept[0] - self.n_kept[step]]
         return np.setdiff1d(np.arange(self.n_kept[0]), gone)
 
-    def cheapest(self, max_loss):
-        """The last step whose loss is within a limit; 0 if there is none."""
-        return max(int(np.searchsorted(self.loss, max_loss, side="right")) - 1, 0)
 
-    def most_accurate(self, max_cost):
-        """The first step whose cost is within a limit; the last one if there is none."""
-        within = self.cost <= max_cost
-        return int(within.argmax()) if within.any() else len(within) - 1
-
-
-def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, target_cost=0.0, batch=1):
+def prune(gram, rhs, square, cost, *, columns=None, max_loss=np.inf, target_cost=0.0):
     r"""Drop features of a linear model one after the other.
 
     The loss of the best coefficients θ of the features that are kept,
@@ -154,14 +145,10 @@ def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, ta
     columns : array of int of shape (F, n_coefficients), optional
         Columns of each feature, as many as there are species with coefficients of their own. Columns in none, such as
         intercepts, are always kept. By default column k is that of feature k.
-    n_min : int, default=1
-        Features to keep at least.
     max_loss : float, default=inf
         The loss that is not exceeded.
     target_cost : float, default=0
         Dropping ends as soon as the cost is no more than this.
-    batch : int, default=1
-        Features dropped in one step; the loss is exact, the choice is not.
 
     Returns
     -------
@@ -176,16 +163,14 @@ def prune(gram, rhs, square, cost, *, columns=None, n_min=1, max_loss=np.inf, ta
     model = _Model(gram, rhs, square)
     left = np.arange(len(columns))
     removed, n_kept, losses, costs = [], [len(left)], [model.loss], [cost.total]
-    while len(left) > n_min and cost.total > target_cost:
-        increases = model.increases(columns[left])
-        order = np.argsort(increases / cost.shares()[left], kind="stable")[: min(batch, len(left) - n_min)]
-        gone = left[order]
-        if model.drop(columns[gone].ravel(), max_loss) > max_loss:
+    while len(left) > 1 and cost.total > target_cost:
+        place = int(np.argmin(model.increases(columns[left]) / cost.shares()[left]))
+        gone = left[place]
+        if model.drop(columns[gone], max_loss) > max_loss:
             break
-        for feature in gone:
-            cost.drop(feature)
-        left = np.delete(left, order)
-        removed.extend(gone)
+        cost.drop(gone)
+        left = np.delete(left, place)
+        removed.append(gone)
         n_kept.append(len(left))
         losses.append(max(model.loss, losses[-1]))
         costs.append(cost.total)
