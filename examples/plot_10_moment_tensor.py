@@ -102,7 +102,7 @@ for (solver, seed), (times, history) in curves.items():
     axes[1].plot(times[-1], history[-1], "o", color=colors[solver], markersize=4)
 axes[1].set(xlabel="time (s)", ylabel="force RMSE in training (eV/Å)")
 axes[0].legend()
-axes[1].legend(loc="lower left")
+axes[1].legend(loc="upper right", fontsize="small")
 fig.tight_layout()
 
 # %%
