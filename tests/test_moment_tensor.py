@@ -254,7 +254,7 @@ def test_distances_below_min_dist_are_warned_of():
         ({"scaling": 0.0}, "scaling=0.0"),
         ({"scaling": np.nan}, "scaling=nan"),
         ({"n_polynomials": 0}, "n_polynomials=0"),
-        ({"n_polynomials": 3}, "level 16 has 4 radial functions; raise n_polynomials to 4"),
+        ({"n_polynomials": 3}, "level 16 has 4 radial functions.* set n_polynomials=4 or more"),
         ({"radial_coefficients": np.ones((1, 1, 3, 8))}, r"\(1, 1, 3, 8\): must be finite and \(1, 1, 4, 8\)"),
         ({"radial_coefficients": np.full((1, 1, 4, 8), np.inf)}, "must be finite"),
         ({"basis": 5}, "basis: must be a MomentBasis"),
@@ -332,3 +332,14 @@ def test_cotangents_and_displacements_of_the_wrong_shape_are_refused():
         descriptor.jvp(pairs, np.zeros((pairs.n_pairs + 1, 3)))
     with pytest.raises(ValueError, match="displacements have the shape"):
         descriptor.radial_gradient(pairs, cotangents, np.zeros((pairs.n_pairs, 2)))
+
+
+@pytest.mark.parametrize("min_dist", [None, 1.0])
+def test_a_cutoff_below_all_distances_is_warned_of(min_dist):
+    """Not of atoms alone, which cannot have neighbors."""
+    crystal, alone = bulk("Mo"), Atoms("Mo", positions=[[0, 0, 0]])
+    for listed in ([crystal], [alone, crystal], [Atoms("Mo2", positions=[[0, 0, 0], [0, 0, 2.5]])]):
+        with pytest.warns(UserWarning, match="neighbor well within cutoff=2 Å.*raise cutoff"):
+            MomentTensor(2.0, level=4, min_dist=min_dist).fit(listed)
+    MomentTensor(2.0, level=4, min_dist=min_dist).fit([alone])
+    MomentTensor(3.0, level=4, min_dist=min_dist).fit([alone, crystal])

@@ -81,7 +81,7 @@ def test_the_best_start_has_the_least_validation_loss(features, targets, monkeyp
         if len(calls) > 1:
             return _moment_training.solve_ridge(problem, radial, max_iter, tol, report)
         minimize_varpro(problem, radial, max_iter, tol, report)
-        return report(radial, np.zeros(9), np.zeros(2))
+        return report(radial, np.full(9, 1e3), np.zeros(2))
 
     monkeypatch.setitem(_moment_training.MINIMIZE, "varpro", minimize)
     fitted = potential(n_init=2, early_stopping=True, validation_fraction=0.3, max_iter=20).fit(features, targets)
@@ -545,8 +545,12 @@ def test_selection_takes_what_is_new(train, targets):
 
 def test_a_potential_that_cannot_select(train, targets):
     other = make_pipeline(Bispectrum(twojmax=2), LinearPotential()).fit(train, targets)
-    with pytest.raises(TypeError, match="LinearPotential cannot select structures"):
+    with pytest.raises(TypeError, match="LinearPotential cannot select structures.*extrapolation_grades"):
         select_structures(other, train, 2)
+    without = model(solver="ridge").fit(train, targets)
+    without[-1].active_set_ = None
+    with pytest.raises(TypeError, match=r"what it was fitted to\)$"):
+        select_structures(without, train, 2)
 
 
 def test_potential_without_an_active_set(features, targets):
@@ -687,6 +691,13 @@ def test_other_descriptors_are_refused(train, targets):
             make_pipeline(*steps, potential()).fit(train, targets)
     with pytest.raises(TypeError, match="FeatureSet"):
         potential().fit(train, targets)
+
+
+def test_structures_instead_of_features_are_refused(train, targets):
+    fitted = model(solver="ridge").fit(train, targets)
+    for call in (lambda: fitted[-1].select(train, 2), lambda: fitted[-1].prune(train, targets)):
+        with pytest.raises(TypeError, match=r"got list.*select_structures\(model, .*\[:-1\].transform\(structures\)"):
+            call()
 
 
 def test_features_through_steps_are_refused(features, targets):

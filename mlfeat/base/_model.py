@@ -137,9 +137,10 @@ def select_structures(model, structures, n, *, threshold=1.0):
     """
     potential = split_model(model)[2]
     if not hasattr(potential, "select"):
+        others = ", or take those with the largest extrapolation_grades"
         raise TypeError(
             f"this {type(potential).__name__} cannot select structures: fit a MomentTensorPotential (one read from a "
-            "file does not know what it was fitted to), or take those with the largest extrapolation_grades"
+            f"file of MLIP does not know what it was fitted to){others * hasattr(potential, 'extrapolation_grade')}"
         )
     return potential.select(model_features(model, structures)[0], n, threshold)
 

@@ -203,13 +203,18 @@ def _add_baseline(targets, baseline, X):
         target["stress"] += stress
 
 
-def check_features(X):
+_REMEDY = "put a descriptor before the potential, as in make_pipeline(Bispectrum(), LinearPotential())"
+
+
+def check_features(X, remedy=_REMEDY):
     """Raise TypeError unless the input is a FeatureSet.
 
     Parameters
     ----------
     X : object
         What is checked.
+    remedy : str, optional
+        What the message says to do.
 
     Returns
     -------
@@ -217,8 +222,5 @@ def check_features(X):
         The same.
     """
     if not isinstance(X, FeatureSet):
-        raise TypeError(
-            f"expected a FeatureSet, got {type(X).__name__}; put a descriptor before the potential, as in "
-            "make_pipeline(Bispectrum(), LinearPotential())"
-        )
+        raise TypeError(f"expected a FeatureSet, got {type(X).__name__}; {remedy}")
     return X

@@ -55,9 +55,10 @@ def _add_weight_options(parser):
     group = parser.add_argument_group(
         "weights of snap, qsnap, nnp and mtp",
         "Without them: for snap and qsnap, weights of groups and kinds that cross-validation\n"
-        "on the training set likes best; for nnp 1, 5e-4 and 1; for mtp 1, 0.01 and 0.001,\n"
-        "the last of virials in eV; unless there are some for the groups of the data (those of\n"
-        "the published data).",
+        "on the training set likes best; for nnp 1, 5e-4 and 1; for mtp 1, 0.01 and 0.001;\n"
+        "unless there are some for the groups of the data (those of the published data). Units\n"
+        "are those of snap, qsnap and nnp; of mtp energies and virials of whole structures\n"
+        "are weighed, per eV² and divided by the number of atoms, and forces per (eV/Å)².",
     )
     for kind, unit in zip(_KINDS, ("(eV/atom)²", "(eV/Å)²", "(eV/Å³)²"), strict=True):
         group.add_argument(

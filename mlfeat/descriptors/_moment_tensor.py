@@ -78,7 +78,7 @@ class MomentTensor(CompiledDescriptor):
     Warns
     -----
     UserWarning
-        In `fit`, if structures have distances below `min_dist`.
+        In `fit`, if structures have distances below `min_dist`, or none within the cutoff.
 
     Notes
     -----
@@ -150,9 +150,11 @@ class MomentTensor(CompiledDescriptor):
         n_species, n = len(self.species_), self.n_polynomials
         if self.radial_coefficients is None:
             if n < n_radial:
+                whole = f"level {self.level}" if self.basis is None else "the basis"
                 raise ValueError(
-                    f"n_polynomials={n}: level {self.level} has {n_radial} radial functions; raise n_polynomials to "
-                    f"{n_radial} or more, or give radial_coefficients"
+                    f"n_polynomials={n}: {whole} has {n_radial} radial functions, without radial_coefficients the "
+                    f"polynomials themselves; set n_polynomials={n_radial} or more, also before a "
+                    "MomentTensorPotential, which learns others"
                 )
             mu, t = np.arange(n_radial)[:, None], np.arange(n_species)[:, None, None]
             shifted = (mu + t) % n == np.arange(n)
@@ -170,6 +172,12 @@ class MomentTensor(CompiledDescriptor):
         found = [NeighborPairs.from_atoms(atoms, self.cutoff_, index=k) for k, atoms in enumerate(structures)]
         shortest = np.array([np.min(np.linalg.norm(pairs.vectors, axis=1), initial=np.inf) for pairs in found])
         least = float(shortest.min())
+        if not least < 0.999 * self.cutoff_ and any(len(atoms) > 1 or atoms.pbc.any() for atoms in structures):
+            warnings.warn(
+                f"no atom of any structure has a neighbor well within cutoff={self.cutoff:g} Å: features are zero; "
+                "raise cutoff above the distances of neighbors, and see that positions and cells are in Å",
+                stacklevel=3,
+            )
         if self.min_dist is None:
             self.min_dist_ = least if least < 0.999 * self.cutoff_ else 0.5 * self.cutoff_
             return

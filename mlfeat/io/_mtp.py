@@ -169,7 +169,7 @@ def _choose(member, n_models):
     if member is None and n_models > 1:
         raise ValueError(
             f"the model is a committee of {n_models}, MLIP's files hold one potential; choose one with member=0 to "
-            f"{n_models - 1}."
+            f"{n_models - 1}, on the command line --member."
         )
     if member not in (None, *range(n_models)):
         raise ValueError(f"member={member!r}: should be 0 to {n_models - 1}.")

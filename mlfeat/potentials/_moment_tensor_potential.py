@@ -40,6 +40,11 @@ from mlfeat.potentials._training import learning_curve
 
 __all__ = ["MomentTensorPotential"]
 
+_NO_FEATURES = (
+    "a model = make_pipeline(MomentTensor(), MomentTensorPotential()) takes structures, and so does "
+    "mlfeat.select_structures(model, structures, n); the potential itself takes model[:-1].transform(structures)"
+)
+
 
 class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     r"""Moment tensor potential (MTP): linear in contractions of moment tensors, with radial functions that it learns.
@@ -274,7 +279,7 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
 
     def _start(self, X, y, sample_weight):
         """Check everything before any work; returns the MomentTensor, the MomentData and energies of species."""
-        X = check_features(X)
+        X = check_features(X, _NO_FEATURES)
         check_settings(self)
         if len(X) == 0:
             raise ValueError("no structures to fit to")
@@ -496,7 +501,7 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     def _input(self, X):
         """The FeatureSet with the features of the learned descriptor."""
         check_is_fitted(self)
-        X = check_features(X)
+        X = check_features(X, _NO_FEATURES)
         if len(X) == 0:
             return X
         if X[0].steps:
