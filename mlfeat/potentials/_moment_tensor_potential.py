@@ -557,9 +557,12 @@ class MomentTensorPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
     def extrapolation_grade(self, features):
         r"""How far each atom's environment is from those of the training data.
 
-        With A the matrix of the features of as many training environments of the same species as span the largest
-        volume, :math:`\gamma_i = \max_k |(B_i A^{-1})_k|`: at most one on the training data. Of a committee by the
-        features of the first member.
+        Each environment is a row (1, B). With A the square matrix of as many training environments of the same species
+        as span the largest volume, to the tolerance ε = 0.001 of the MaxVol algorithm,
+
+        .. math:: \gamma_i = \max_k |((1, B_i) A^{-1})_k| / (1 + \epsilon):
+
+        at most one on the training data. Of a committee by the features of the first member.
 
         Parameters
         ----------
