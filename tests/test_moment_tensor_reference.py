@@ -37,8 +37,8 @@ def case(request, shared):
         basis=read_tables(path),
         species=species,
     )
-    far_apart = Atoms(species, [[9.0 * k, 0, 0] for k in range(len(species))])
-    return arrays, descriptor.fit([far_apart])
+    chain = Atoms(species, [[3.0 * k, 0, 0] for k in range(len(species))])
+    return arrays, descriptor.fit([chain])
 
 
 def structures_of(arrays):
