@@ -22,8 +22,8 @@ and Ge were not seen and have the settings of Ni and Si.
 Moment tensor potentials have the published cutoffs, levels, polynomials and weight of forces. The weight of energies,
 the penalty and the use of stresses were compared in cross-validation on training structures, of one to three folds, as
 ``benchmarks/search_mtp.py`` does: energies count ten times as much as published, but not with the many contractions of
-level 24, which then fit their errors. There random starts end in different minima, and a committee's mean errs less than a member.
-Cu and Ge were not seen and have the settings of Ni and Si.
+level 24, which then fit their errors. There random starts end in different minima, and a committee's mean errs less
+than a member. Cu and Ge were not seen and have the settings of Ni and Si.
 """
 
 import math
