@@ -22,8 +22,7 @@ and Ge were not seen and have the settings of Ni and Si.
 Moment tensor potentials have the published cutoffs, levels, polynomials and weight of forces. The weight of energies,
 the penalty and the use of stresses were compared in cross-validation on training structures, of one to three folds, as
 ``benchmarks/search_mtp.py`` does: energies count ten times as much as published, but not with the many contractions of
-level 24, which then fit their errors. There random starts end in different minima, and a committee's mean errs less
-than a member. Cu and Ge were not seen and have the settings of Ni and Si.
+level 24, which then fit their errors. Cu and Ge were not seen and have the settings of Ni and Si.
 """
 
 import math
@@ -158,16 +157,15 @@ class _MomentSettings(NamedTuple):
     energy_weight: float  # that of forces is the published 0.01
     stress_weight: float
     alpha: float
-    n_models: int
 
 
 MTP = {
-    "Ni": _MomentSettings(4.0, 20, 10.0, 0.0, 1e-7, 1),
-    "Cu": _MomentSettings(3.9, 20, 10.0, 0.0, 1e-7, 1),
-    "Li": _MomentSettings(5.1, 16, 10.0, 0.001, 1e-7, 1),
-    "Mo": _MomentSettings(5.2, 20, 10.0, 0.001, 1e-7, 1),
-    "Si": _MomentSettings(4.7, 24, 1.0, 0.001, 1e-6, 3),
-    "Ge": _MomentSettings(5.1, 24, 1.0, 0.001, 1e-6, 3),
+    "Ni": _MomentSettings(4.0, 20, 10.0, 0.0, 1e-7),
+    "Cu": _MomentSettings(3.9, 20, 10.0, 0.0, 1e-7),
+    "Li": _MomentSettings(5.1, 16, 10.0, 0.001, 1e-7),
+    "Mo": _MomentSettings(5.2, 20, 10.0, 0.001, 1e-7),
+    "Si": _MomentSettings(4.7, 24, 1.0, 0.001, 1e-6),
+    "Ge": _MomentSettings(5.1, 24, 1.0, 0.001, 1e-6),
 }
 
 
@@ -350,9 +348,7 @@ def mtp(element):
     Notes
     -----
     Forces have the published weight 0.01. By cross-validation energies have 10, where the published potentials have 1,
-    but for Si and Ge, and stresses, which the published potentials were not fitted to, 0.001. Si and Ge, of level 24,
-    are committees of three; ``set_params(momenttensorpotential__n_models=1)`` gives one potential, at a third of the
-    cost.
+    but for Si and Ge, and stresses, which the published potentials were not fitted to, 0.001.
 
     References
     ----------
