@@ -9,10 +9,10 @@ from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 
-from mlfeat._minimize import minimize
-from mlfeat._weight_search import split_folds
 from mlfeat.base import predict_targets
 from mlfeat.model_selection import search_weights
+from mlfeat.model_selection._cross_validation import split_folds
+from mlfeat.model_selection._minimize import minimize
 from mlfeat.potentials import ZBL, LinearPotential
 from mlfeat.targets import get_groups
 

@@ -10,9 +10,10 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from mlfeat._minimize import minimize
-from mlfeat._weight_search import ERRORS, CrossValidation, Space, Trials, split_folds
 from mlfeat.base import split_model
+from mlfeat.model_selection._cross_validation import ERRORS, CrossValidation, split_folds
+from mlfeat.model_selection._minimize import minimize
+from mlfeat.model_selection._weight_space import Space, Trials
 from mlfeat.potentials import LinearPotential
 from mlfeat.potentials._regressors import streaming_penalty
 from mlfeat.targets import get_groups, make_targets
