@@ -2,14 +2,18 @@
 
 from mlfeat.properties._elastic import elastic_constants
 from mlfeat.properties._elastic_tensor import ElasticConstants, ModulusAverages
+from mlfeat.properties._equation_of_state import EquationOfState, equation_of_state, fit_equation_of_state
 from mlfeat.properties._lattice import cohesive_energy, crystal_of_element, lattice_constants, relax_crystal
 
 __all__ = [
     "ElasticConstants",
+    "EquationOfState",
     "ModulusAverages",
     "cohesive_energy",
     "crystal_of_element",
     "elastic_constants",
+    "equation_of_state",
+    "fit_equation_of_state",
     "lattice_constants",
     "relax_crystal",
 ]

@@ -1,5 +1,6 @@
 """Symmetry of a crystal: its primitive cell, and what strains and displacements leave it as symmetric as it is."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -15,6 +16,10 @@ STRAINS = np.zeros((6, 3, 3))
 for _k, (_i, _j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
     STRAINS[_k, _i, _j] = STRAINS[_k, _j, _i] = 1.0 if _i == _j else np.sqrt(0.5)
 STRAINS.flags.writeable = False
+
+_NO_SYMMETRY = (
+    "spglib finds no symmetry with symprec={:g}: atoms closer than that count as one; pass another, or symprec=None"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +117,16 @@ def _analyze(cell, positions, numbers, symprec):
 
 
 def _dataset(cell, positions, numbers, symprec):
-    found = spglib.get_symmetry_dataset((cell, positions @ np.linalg.inv(cell), numbers), symprec=symprec)
+    structure = (cell, positions @ np.linalg.inv(cell), numbers)
+    with warnings.catch_warnings():
+        # spglib 2.7 and 2.8 warn at every call that they will raise errors; before they return None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry_dataset(structure, symprec=symprec)
+        except Exception as error:
+            raise ValueError(_NO_SYMMETRY.format(symprec)) from error
     if found is None:
-        raise ValueError(f"no symmetry found with symprec={symprec:g}; pass symprec=None to do without")
+        raise ValueError(_NO_SYMMETRY.format(symprec))
     return found
 
 
