@@ -4,6 +4,7 @@ from mlfeat.properties._elastic import elastic_constants
 from mlfeat.properties._elastic_tensor import ElasticConstants, ModulusAverages
 from mlfeat.properties._equation_of_state import EquationOfState, equation_of_state, fit_equation_of_state
 from mlfeat.properties._lattice import cohesive_energy, crystal_of_element, lattice_constants, relax_crystal
+from mlfeat.properties._summary import crystal_properties
 
 __all__ = [
     "ElasticConstants",
@@ -11,6 +12,7 @@ __all__ = [
     "ModulusAverages",
     "cohesive_energy",
     "crystal_of_element",
+    "crystal_properties",
     "elastic_constants",
     "equation_of_state",
     "fit_equation_of_state",
