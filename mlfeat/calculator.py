@@ -1,19 +1,13 @@
 """Fitted models as ASE calculators, for molecular dynamics and everything else that ASE does."""
 
-import copy
 import math
-from functools import partial
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
-from sklearn.pipeline import make_pipeline
-from sklearn.utils.validation import check_is_fitted
 
-from mlfeat.base import split_model
-from mlfeat.base._extrapolation import FAR, check_mode, describe, names_features, report
-from mlfeat.features import AtomFeatures, StructureFeatures
+from mlfeat._evaluator import Evaluator, check_energy
+from mlfeat.features import StructureFeatures
 from mlfeat.neighbors import NeighborPairs
-from mlfeat.potentials import ZBL, LinearEnergy
 
 __all__ = ["PotentialCalculator"]
 
@@ -23,7 +17,6 @@ _ON_REQUEST = {
     "forces_std": "forces_std",
     "extrapolation_grade": "extrapolation_grade",
 }
-_GROWTH = 2.0  # of the grade, until extrapolation is warned of again
 
 
 class PotentialCalculator(Calculator):
@@ -102,40 +95,19 @@ class PotentialCalculator(Calculator):
         super().__init__()
         if not 0 <= skin < math.inf:
             raise ValueError(f"skin={skin!r}: must be 0 or a positive number of Å")
-        descriptor, steps, potential = split_model(model)
-        for part in (descriptor, *steps, potential):
-            check_is_fitted(part)
-        descriptor._check_unchanged()
-        check_mode(extrapolation, potential)
-        # Copies, so that the results stay the same when the model is changed or fitted again.
-        self._descriptor = potential.learned_descriptor(descriptor)._frozen()
-        self._steps = tuple(step._frozen() for step in steps)
-        self._potential = potential._frozen()
-        self._baseline = self._potential.baseline = copy.deepcopy(potential.baseline)
-        self.model = make_pipeline(self._descriptor, *self._steps, self._potential)
+        self._evaluator = Evaluator(model, n_threads=n_threads, extrapolation=extrapolation)
+        self.model = self._evaluator.model
         self.skin = float(skin)
         self.n_threads = n_threads
         self.extrapolation = extrapolation
         self.n_list_builds = 0
         self.implemented_properties = [
             *type(self).implemented_properties,
-            *(name for name, method in _ON_REQUEST.items() if hasattr(self._potential, method)),
+            *(name for name, method in _ON_REQUEST.items() if hasattr(self._evaluator.potential, method)),
         ]
-        if n_threads is not None:
-            self._descriptor.n_jobs = n_threads
-        self._energy_model = self._potential.energy_model()
-        for step in reversed(self._steps):
-            self._energy_model = step.absorb(self._energy_model)
-        self._is_linear = (
-            hasattr(self._descriptor, "linear")
-            and isinstance(self._energy_model, LinearEnergy)
-            and not names_features(self._potential)
-        )
-        self._pair_baseline = self._baseline if self._baseline_fits_the_list() else None
         self._built = None  # the neighbor list as it was built, and its atoms' species
         self._species = None
         self._forward = None  # what the backward pass of the last calculation needs
-        self._warned_grade = 0.0  # the largest that was warned of, for these atoms
 
     def __getstate__(self):
         return {**self.__dict__, "_forward": None}
@@ -186,54 +158,20 @@ class PotentialCalculator(Calculator):
     def _calculate_energies(self, atoms, gradients_too):
         self.reset()
         pairs = self._pairs(atoms)
-        energies, values, gradient = (self._sweep if gradients_too and self._is_linear else self._evaluate)(pairs)
-        baseline_gradients = None
-        if self._pair_baseline is not None:
-            baseline_energies, baseline_gradients = self._pair_baseline.evaluate(pairs)
-            energies = energies + baseline_energies
+        energies, values, gradients = self._evaluator.evaluate(pairs, self._species, gradients_too)
         energy = float(energies.sum())
         if not math.isfinite(energy):
             NeighborPairs.from_atoms(atoms, pairs.cutoff)  # atoms on top of each other say so
-            raise ValueError(f"the energy is {energy}: the structure is beyond the model's range")
-        if self.extrapolation != "ignore" and names_features(self._potential):
-            self._watch(atoms, values)
+        check_energy(energy)
+        self._evaluator.watch(values, self._species, atoms.symbols)
         self.atoms = atoms.copy()
         self.results = {"energy": energy, "free_energy": energy, "energies": energies}
-        self._forward = pairs, values, gradient, baseline_gradients
+        self._forward = pairs, values, gradients
         self._add_baseline("energy", "free_energy", "energies")
 
-    def _evaluate(self, pairs):
-        """Energies, features, and the function that gives the pair gradients."""
-        values, pullback = self._descriptor.values_and_pullback(pairs)
-        energies, cotangents = self._energy_model.energy_and_cotangent(AtomFeatures(values, self._species))
-        return energies, values, partial(pullback, cotangents)
-
-    def _sweep(self, pairs):
-        """The same of a linear model, in one sweep that keeps no features."""
-        model = self._energy_model
-        energies, gradients = self._descriptor.linear(pairs, model.coef)
-        return energies + model.intercept[self._species], None, lambda: gradients
-
-    def _watch(self, atoms, values):
-        """Warn if features are beyond the training data, unless a warning said nearly as much before."""
-        for step in self._steps:
-            values = step.apply(values, self._species)
-        features = AtomFeatures(values, self._species)
-        grade = float(self._potential.extrapolation_grade(features).max())
-        if grade <= max(FAR, _GROWTH * self._warned_grade):
-            return
-        names = self._descriptor.get_feature_names_out()
-        for step in self._steps:
-            names = step.get_feature_names_out(names)
-        details = describe(self._potential, features, atoms.symbols, names)
-        report(f"the model extrapolates (grade {grade:.3g}): {details}", self.extrapolation)
-        self._warned_grade = grade
-
     def _calculate_forces(self):
-        pairs, _, gradient, baseline_gradients = self._forward
-        gradients = gradient()
-        if baseline_gradients is not None:
-            gradients = gradients + baseline_gradients
+        pairs, _, gradients = self._forward
+        gradients = gradients()
         self.results["forces"] = pairs.forces(gradients)
         if not math.isnan(pairs.volume):
             self.results["stress"] = pairs.stress(gradients)
@@ -241,40 +179,37 @@ class PotentialCalculator(Calculator):
 
     def _calculate_on_request(self, name):
         pairs, values, *_ = self._forward
-        values = self._descriptor.values(pairs) if values is None else values
-        n_species = len(self._descriptor.species_)
-        features = StructureFeatures(pairs, values, self._species, n_species, self._descriptor, steps=self._steps)
+        descriptor, potential = self._evaluator.descriptor, self._evaluator.potential
+        values = descriptor.values(pairs) if values is None else values
+        n_species = len(descriptor.species_)
+        features = StructureFeatures(pairs, values, self._species, n_species, descriptor, steps=self._evaluator.steps)
         if name == "energy_std":
-            return float(self._potential.predict_std([features])[0])
-        return getattr(self._potential, _ON_REQUEST[name])(features)
+            return float(potential.predict_std([features])[0])
+        return getattr(potential, _ON_REQUEST[name])(features)
 
     def _add_baseline(self, *names):
-        if self._baseline is None or self._pair_baseline is not None:
+        baseline = self._evaluator.own_list_baseline
+        if baseline is None:
             return
         for name in self.results.keys() & names:
             ours = self.results.pop(name)
             asked = "energy" if name == "free_energy" else name
             try:
-                self.results[name] = ours + self._baseline.get_property(asked, self.atoms)
+                self.results[name] = ours + baseline.get_property(asked, self.atoms)
             except NotImplementedError:
                 pass  # what the baseline cannot say, the sum cannot
-
-    def _baseline_fits_the_list(self):
-        """Whether the baseline can share the neighbor list, not make its own at every step."""
-        baseline = self._baseline
-        return isinstance(baseline, ZBL) and baseline.outer <= self._descriptor.cutoff_
 
     def _pairs(self, atoms):
         """Neighbor list at the atoms' positions: the last one moved along, if it still holds."""
         built = self._built
         if built is not None and _same_atoms(built, atoms):
-            if built.covers(atoms.positions, atoms.cell.array, self._descriptor.cutoff_):
+            if built.covers(atoms.positions, atoms.cell.array, self._evaluator.cutoff):
                 return built.moved(atoms.positions, atoms.cell.array)
         else:
-            self._warned_grade = 0.0
+            self._evaluator.forget()
         self._built = None
-        self._species = self._descriptor.species_index(atoms.numbers)
-        self._built = NeighborPairs.from_atoms(atoms, self._descriptor.cutoff_ + self.skin)
+        self._species = self._evaluator.descriptor.species_index(atoms.numbers)
+        self._built = NeighborPairs.from_atoms(atoms, self._evaluator.cutoff + self.skin)
         self.n_list_builds += 1
         return self._built
 

@@ -303,7 +303,7 @@ class Counted(Shells):
 
 def test_each_pass_runs_once_and_only_when_needed(atoms):
     calculator = PotentialCalculator(make_pipeline(Counted(), LeastSquares()).fit(TRAIN, TARGETS))
-    counted = calculator._descriptor
+    counted = calculator._evaluator.descriptor
     atoms.calc = calculator
     atoms.get_potential_energy()
     atoms.get_potential_energies()
