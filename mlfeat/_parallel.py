@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 
-from joblib import effective_n_jobs
+from mlfeat._cluster import count_threads
 
 __all__ = ["run_chunks"]
 
@@ -25,8 +25,8 @@ def run_chunks(function, n, n_threads=None, align=16):
     n : int
         Length of the whole range.
     n_threads : int or None, default=None
-        Number of threads, as scikit-learn understands ``n_jobs``: None is 1, -1 all processors. A call from inside
-        another `run_chunks` runs on the thread it is on.
+        Number of threads, as scikit-learn understands ``n_jobs``: None is 1, -1 all processors; of this machine,
+        also where joblib's backend is a cluster. A call from inside another `run_chunks` runs on the thread it is on.
     align : int, default=16
         Ranges start at multiples of `align`, so that work done in batches of that size falls into the same batches,
         with the same rounding, for any number of threads.
@@ -39,7 +39,7 @@ def run_chunks(function, n, n_threads=None, align=16):
     if n_blocks == 1 or n_threads == 1 or getattr(_inside, "active", False):
         function(0, n)
         return
-    n_threads = min(effective_n_jobs(n_threads), n_blocks)
+    n_threads = min(count_threads(n_threads), n_blocks)
     if n_threads == 1:
         function(0, n)
         return

@@ -11,8 +11,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from mlfeat._cache import CACHE, structure_hash
+from mlfeat._cluster import on_cluster
 from mlfeat._parallel import run_chunks
 from mlfeat.base._keyed import Keyed
+from mlfeat.base._tasks import compute_tasks, divide
 from mlfeat.features import FeatureSet, StructureFeatures, assemble_rows, center_blocks
 from mlfeat.neighbors import NeighborPairs, check_cutoff, check_structures
 from mlfeat.targets import get_group
@@ -299,6 +301,12 @@ class Descriptor(Keyed, TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         """Pairs and values under each key of `structures` (key -> index, atoms), from the cache or made."""
         computed = {key: CACHE.get(key) for key in structures}
         todo = sorted((index, key) for key, (index, _) in structures.items() if computed[key] is None)
+        tasks = divide([(key, *structures[key]) for _, key in todo], self.n_jobs) if on_cluster(self.n_jobs) else ()
+        if len(tasks) > 1:
+            found = compute_tasks(self._frozen(), tasks)
+            for key, (pairs, values) in found.items():
+                CACHE.put(key, (pairs, values), pairs.nbytes + values.nbytes)
+            return computed | found
 
         def build(start, stop):
             for index, key in todo[start:stop]:

@@ -43,6 +43,11 @@ class _Blocks:
         """Add rows (m, n_species + p + 1)."""
         self._put(key, self._summary(rows), len(rows))
 
+    @property
+    def nbytes(self):
+        """Memory that the blocks take, bytes."""
+        return sum(block.nbytes for block in self.blocks.values())
+
     def merge(self, other):
         """Add the blocks of another accumulator of the same kind."""
         for key, block in other.blocks.items():

@@ -1,17 +1,20 @@
 """Passes over the training structures: all rows stacked, or summed up in blocks of bounded size."""
 
+import copy
 import logging
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from mlfeat._cluster import count_workers, make_parallel, on_cluster, pack, unpack
 from mlfeat.potentials._rows import KINDS
 
 logger = logging.getLogger("mlfeat")
 
 BLOCK_ROWS = 4096  # rows that are summed up at a time: enough for matrix products to run at full speed
+WAVE_BYTES = 2**22  # of the sums from one worker that may wait to be merged
 
 
 def n_columns(rows):
@@ -34,7 +37,8 @@ def accumulate(rows, make_blocks, n_jobs=None):
 
     Ranges of structures are summed by joblib workers, on whatever backend is active, and merged in their
     order; linear algebra runs on one thread in each. The result is the same to the last bit for any number of
-    workers.
+    workers. On a Dask cluster, tasks carry structures, of which the workers make the features again: that is less
+    work than to send features and pairs.
 
     Parameters
     ----------
@@ -49,14 +53,48 @@ def accumulate(rows, make_blocks, n_jobs=None):
     """
     total = make_blocks()
     ranges = list(structure_ranges(rows))
-    n_workers = max(1, effective_n_jobs(n_jobs))
-    with threadpool_limits(1, "blas"), Parallel(n_jobs=n_jobs, prefer="threads") as parallel:
-        for first in range(0, len(ranges), n_workers):  # so that few blocks are in memory at a time
-            part = ranges[first : first + n_workers]
-            for blocks in parallel(delayed(_summarize)(rows[r], make_blocks) for r in part):
+    n_jobs = 1 if len(ranges) == 1 else n_jobs
+    make_task = _cluster_tasks(rows, make_blocks) if on_cluster(n_jobs) else _tasks(rows, make_blocks)
+    first, n_workers = 0, count_workers(n_jobs)
+    wave = n_workers
+    with threadpool_limits(1, "blas"), make_parallel(n_jobs) as parallel:
+        while first < len(ranges):  # wave by wave, so that few blocks are in memory at a time
+            part = ranges[first : first + wave]
+            for blocks in parallel(map(make_task, part)):
                 total.merge(blocks)
             logger.debug("summed up %d of %d structures", part[-1].stop, len(rows))
+            first, wave = first + wave, n_workers * max(1, WAVE_BYTES // max(1, blocks.nbytes))
     return total
+
+
+def _tasks(rows, make_blocks):
+    return lambda part: delayed(_summarize)(rows[part], make_blocks)
+
+
+def _cluster_tasks(rows, make_blocks):
+    first, bare = rows.items[0], copy.copy(rows)
+    bare.items = bare.targets = bare.sample_weight = None
+    common = pack(bare, make_blocks, first.descriptor, first.steps, rows.items.feature_names)
+
+    def make_task(part):
+        structures = [_with_group(item.pairs.to_atoms(), item.group) for item in rows.items[part]]
+        return delayed(_summarize_structures)(common, pack(structures, rows.targets[part], rows.sample_weight[part]))
+
+    return make_task
+
+
+def _with_group(atoms, group):
+    atoms.info["group"] = group
+    return atoms
+
+
+def _summarize_structures(common, part):
+    rows, make_blocks, descriptor, steps, names = unpack(common)
+    structures, rows.targets, rows.sample_weight = unpack(part)
+    rows.items = descriptor.transform(structures)
+    for step in steps:
+        rows.items = rows.items.then(step, names)
+    return _summarize(rows, make_blocks)
 
 
 def _summarize(rows, make_blocks):
@@ -139,7 +177,7 @@ def memory_forecast(rows, solver, n_jobs=None):
     counts = [sum(rows.n_rows(index, kind) for kind in KINDS) for index in range(len(rows))]
     if solver == "stacked":
         return 8 * (2 * sum(counts) * width + 4 * width**2)  # the regressor may copy
-    n_workers = max(1, effective_n_jobs(n_jobs))
+    n_workers = count_workers(n_jobs)
     n_keys = len(KINDS) * len({item.group for item in rows.items})
     block = max(BLOCK_ROWS, max(counts)) * width
     return 8 * (width**2 * (n_keys * (1 + n_workers) + 5) + 3 * block * n_workers)

@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy import optimize
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from mlfeat._archive import check_array
+from mlfeat._cluster import count_workers
 from mlfeat.base import PotentialMixin
 from mlfeat.base._potential import check_features
 from mlfeat.potentials import _forecast
@@ -135,8 +135,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
     random_state : int, RandomState or None, default=0
         Of the choice of sparse points and of the restarts.
     n_jobs : int, optional
-        Number of joblib workers that compute rows, on the active backend (Dask's and Ray's included). The
-        result does not depend on it.
+        Number of joblib workers that compute rows: threads, or those of the active backend, a Dask cluster's included.
+        The result does not depend on it.
 
     Attributes
     ----------
@@ -298,7 +298,7 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
         if not any(n and np.isfinite(getattr(self, SIGMA_OF[kind])) for (_, kind), n in problem.rows.items()):
             raise ValueError("no target has a finite sigma and a weight: nothing to fit")
-        n_workers = effective_n_jobs(self.n_jobs)
+        n_workers = count_workers(self.n_jobs)
         problem = _forecast.with_grader(problem, n_workers, self.memory_limit)
         _forecast.check(problem, n_workers, self.memory_limit)
         return rows, blocks, counts, given, e0, problem.graded

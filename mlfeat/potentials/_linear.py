@@ -72,8 +72,8 @@ class LinearPotential(PotentialMixin, BaseEstimator):
         digits. Both keep their sums for each group and kind of target, see `reweighted`, and have
         `partial_fit`.
     n_jobs : int, optional
-        Number of joblib workers that compute rows, on the active backend (Dask's and Ray's included). The
-        result does not depend on it.
+        Number of joblib workers that compute rows: threads, or those of the active backend, a Dask cluster's included.
+        The result does not depend on it.
     memory_limit : float, optional
         Bytes; a fit that is forecast to take more is refused. The forecast is logged in any case
         (``logging.getLogger("mlfeat")``).

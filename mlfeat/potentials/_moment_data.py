@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 
+from mlfeat._cluster import count_threads
 from mlfeat._parallel import run_chunks
 
 BLOCK_ROWS = 1024  # energies and components that are worked on at a time: enough for matrix products at full speed
@@ -63,7 +63,7 @@ def weighting_factors(weighting, items):
 
 def ordered_sum(function, parts, n_jobs):
     """Sum of ``function(part)`` over the parts, in threads; added in their order, whatever the number of threads."""
-    total, size = None, WAVE * effective_n_jobs(n_jobs)
+    total, size = None, WAVE * count_threads(n_jobs)
     for first in range(0, len(parts), size):
         wave = parts[first : first + size]
         found = [None] * len(wave)

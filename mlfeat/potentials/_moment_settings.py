@@ -4,9 +4,9 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
+from mlfeat._cluster import count_threads
 from mlfeat.features import BLOCK_BYTES
 from mlfeat.potentials._fitting import size_in_words
 from mlfeat.potentials._maxvol import working_bytes
@@ -120,7 +120,7 @@ def check_memory(potential, descriptor, data):
 
 def memory_forecast(potential, descriptor, data, n_workers=None):
     """The MemoryForecast of a fit with the contractions of a MomentTensor; None: `n_jobs` threads."""
-    n_workers = max(1, effective_n_jobs(potential.n_jobs)) if n_workers is None else n_workers
+    n_workers = max(1, count_threads(potential.n_jobs)) if n_workers is None else n_workers
     n_species, n_scalars = len(descriptor.species_), len(descriptor.basis_.scalars)
     n_features = n_scalars * (1 if potential.tied else n_species)
     n_radial = descriptor.radial_coefficients_.size

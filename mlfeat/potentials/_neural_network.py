@@ -465,7 +465,7 @@ class NeuralNetworkPotential(CommitteeMixin, PotentialMixin, BaseEstimator):
             try:
                 with threadpool_limits(1, "blas"):  # products are small: its threads would wait for one another
                     parts = zip(trainings, running, strict=True)
-                    Parallel(self.n_jobs, prefer="threads")(delayed(run)(*part) for part in parts)
+                    Parallel(self.n_jobs, require="sharedmem")(delayed(run)(*part) for part in parts)
             except KeyboardInterrupt:
                 stop.set()
                 for lock in running:  # until the threads have seen it
