@@ -13,6 +13,7 @@ from mlfeat.descriptors import (
     PairDistance,
     make_descriptor_union,
 )
+from mlfeat.model_selection import DifferentialEvolutionSearch
 from mlfeat.persistence import load, save
 from mlfeat.potentials import (
     ZBL,
@@ -32,6 +33,7 @@ __all__ = [
     "ZBL",
     "Bispectrum",
     "DescriptorUnion",
+    "DifferentialEvolutionSearch",
     "ExtrapolationWarning",
     "FeatureScaler",
     "FeatureSelector",

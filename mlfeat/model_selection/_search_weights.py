@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from mlfeat.base import split_model
-from mlfeat.model_selection._cross_validation import ERRORS, CrossValidation, split_folds
+from mlfeat.model_selection._cross_validation import ERRORS, CrossValidation, complements, split_folds
 from mlfeat.model_selection._minimize import minimize
 from mlfeat.model_selection._weight_space import Space, Trials
 from mlfeat.potentials import LinearPotential
@@ -145,7 +145,7 @@ def search_weights(
 
     pipeline = clone(model)
     features = pipeline[:-1].fit_transform(structures)
-    problem = CrossValidation(features, targets, folds, potential, n_jobs)
+    problem = CrossValidation(features, targets, complements(folds), potential, n_jobs)
     trials = Trials(space, problem, _log_sum if objective is None else objective)
     began = time.perf_counter()
     with tqdm(total=n_trials, desc="weights", unit="trial", disable=None if verbose else True) as bar:

@@ -1,0 +1,112 @@
+"""The function that an evolution minimizes: a generation of points in, minus their scores out."""
+
+import time
+import warnings
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+__all__ = ["Population", "Spent"]
+
+SECONDS = 5.0  # between writings of the checkpoint
+
+
+class Spent(Exception):
+    """All trials are used."""
+
+
+class Population:
+    """Trials of generations of points, which writes down what it is asked.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        What the points stand for.
+    trials : object
+        Called with parameters, gives a row of numbers, scores of the splits first.
+    n_trials : int
+        How many points may be asked for.
+    n_jobs : int or None
+        joblib workers.
+    known : dict
+        Rows by the bytes of points that are known already.
+    bar : tqdm
+        Progress.
+
+    Attributes
+    ----------
+    known : dict
+        All rows that are known.
+    asked : list of bytes
+        Points in the order in which they were asked for.
+    save : callable
+        Called now and then, to write down what is known.
+    """
+
+    def __init__(self, space, trials, n_trials, n_jobs, known, bar):
+        self.space, self.trials, self.n_trials, self.bar = space, trials, n_trials, bar
+        self.n_jobs = effective_n_jobs(n_jobs)
+        self.parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        self.known = known
+        self.asked = []
+        self.save = lambda: None
+        self.saved = time.monotonic()
+
+    def __enter__(self):
+        self.parallel.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        try:
+            self.parallel.__exit__(*exception)
+        finally:
+            if self.known:
+                self.save()
+
+    def __call__(self, points):
+        """Minus the mean scores (S,) of points (n_parameters, S), infinite for trials that failed."""
+        left = self.n_trials - len(self.asked)
+        keys = [self.space.snap(point).tobytes() for point in points.T]
+        mine = keys[:left]
+        try:
+            self._try(dict.fromkeys(key for key in mine if key not in self.known))
+        finally:  # an interrupt leaves some of them unknown
+            done = next((k for k, key in enumerate(mine) if key not in self.known), len(mine))
+            first = not self.asked
+            self.asked += mine[:done]
+            self.bar.update(done)
+        if first:
+            self._check(mine)
+        if len(self.asked) >= self.n_trials:
+            raise Spent
+        return np.array([self._loss(key) for key in keys])
+
+    def _try(self, keys):
+        """Make the trials of some points, those that share work one after another."""
+        todo = [(self.space.params(np.frombuffer(key)), key) for key in keys]
+        todo.sort(key=lambda item: self.trials.order(item[0]))
+        size = 1 if self.n_jobs == 1 else -(-len(todo) // (4 * self.n_jobs))
+        chunks = [todo[k : k + size] for k in range(0, len(todo), size)] if todo else []
+        rows = self.parallel(delayed(_rows)(self.trials, [params for params, _ in chunk]) for chunk in chunks)
+        for chunk, found in zip(chunks, rows, strict=True):
+            self.known |= {key: row for (_, key), row in zip(chunk, found, strict=True)}
+            if time.monotonic() - self.saved > SECONDS:
+                self.save()
+                self.saved = time.monotonic()
+
+    def _loss(self, key):
+        score = np.mean(self.known[key][: len(self.trials.splits)])
+        return -score if np.isfinite(score) else np.inf
+
+    def _check(self, keys):
+        """Raise the error of the first trial if all have failed."""
+        if keys and all(self._loss(key) == np.inf for key in keys):
+            self.trials.error_score = "raise"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.trials(self.space.params(np.frombuffer(keys[0])))
+            raise ValueError("no trial of the first generation has a finite score: change the scoring or the bounds")
+
+
+def _rows(trials, params):
+    return [trials(own) for own in params]
