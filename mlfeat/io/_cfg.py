@@ -62,14 +62,18 @@ def read_cfg(path, species=None):
     >>> structures = read_cfg("train.cfg", species=["Nb", "Mo", "Ta", "W"])  # doctest: +SKIP
     >>> targets = make_targets(structures)  # doctest: +SKIP
     """
+    return list(iter_cfg(path, species))
+
+
+def iter_cfg(path, species=None):
+    """Yield the structures of `read_cfg`, one after the other."""
     species = None if species is None else check_species(species)
-    structures = []
     for index, record in enumerate(read_records(path)):
         try:
-            structures.append(_make_atoms(record, species))
+            atoms = _make_atoms(record, species)
         except ValueError as error:
             raise ValueError(f"structure {index} of {error}") from error
-    return structures
+        yield atoms
 
 
 def write_cfg(path, structures, species=None):
