@@ -27,7 +27,7 @@ def elastic_constants(
     internal=True,
     symprec=1e-3,
     fmax=1e-4,
-    smax=1e-5,
+    smax=1e-6,
     max_steps=200,
 ):
     r"""Elastic constants of a crystal by finite strains.
@@ -61,7 +61,7 @@ def elastic_constants(
     symprec : float or None, default=1e-3
         Distance, Å, up to which atoms count as equivalent. None uses no symmetry: the cell as it is, and all six
         strains.
-    fmax, smax : float, default=1e-4 and 1e-5
+    fmax, smax : float, default=1e-4 and 1e-6
         Largest force (eV/Å) and stress (eV/Å³) that are left in the relaxed crystal.
     max_steps : int, default=200
         Most calculations of its relaxation.
@@ -128,6 +128,7 @@ def elastic_constants_of(crystal, atoms, strain=1e-3, internal=True):
     for k in chosen:
         stress, forces = _derivative(crystal, strain, STRAINS[k], 0.0, f"under strain {k + 1}")
         clamped.append(stress)
+        forces -= forces.mean(axis=0)
         if internal and np.abs(forces).max() > _SETTLED:
             stress = stress + _settling(crystal, forces)
         relaxed.append(stress)
@@ -166,7 +167,7 @@ def _derivative(crystal, step, strain, displacements, what):
 
 
 def _settling(crystal, forces):
-    """Change (6,) of the stress as the atoms move until the forces that a strain made are gone."""
+    """Change (6,) of the stress as the atoms move until the forces that a strain made, of no sum, are gone."""
     shape = forces.shape
 
     def along(displacements):
@@ -185,7 +186,6 @@ def _settling(crystal, forces):
         pushed -= pushed.mean(axis=0)
         return pushed.ravel()
 
-    forces = forces - forces.mean(axis=0)
     operator = LinearOperator((forces.size, forces.size), matvec=restoring, dtype=float)
     response, failed = cg(operator, forces.ravel(), rtol=1e-5, maxiter=20 * forces.size)
     if failed:

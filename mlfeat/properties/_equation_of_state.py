@@ -71,7 +71,7 @@ def equation_of_state(
     relax=True,
     relax_shape=True,
     fmax=1e-4,
-    smax=1e-5,
+    smax=1e-6,
     max_steps=200,
     symprec=1e-3,
 ):

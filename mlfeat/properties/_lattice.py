@@ -12,7 +12,7 @@ __all__ = ["cohesive_energy", "crystal_of_element", "lattice_constants", "relax_
 _STRUCTURES = ("fcc", "bcc", "diamond", "hcp")
 
 
-def relax_crystal(atoms, calculator=None, *, fmax=1e-4, smax=1e-5, max_steps=200, symprec=1e-3):
+def relax_crystal(atoms, calculator=None, *, fmax=1e-4, smax=1e-6, max_steps=200, symprec=1e-3):
     """Relax the cell and the atoms of a crystal, with its symmetry kept.
 
     The primitive cell is relaxed, by a quasi-Newton method (BFGS) among the strains and displacements that leave the
@@ -27,8 +27,8 @@ def relax_crystal(atoms, calculator=None, *, fmax=1e-4, smax=1e-5, max_steps=200
         that of the atoms.
     fmax : float, default=1e-4
         Largest force left, eV/Å.
-    smax : float, default=1e-5
-        Largest stress left, eV/Å³ (1e-5 are 1.6 MPa).
+    smax : float, default=1e-6
+        Largest stress left, eV/Å³ (1e-6 are 0.16 MPa).
     max_steps : int, default=200
         Most calculations.
     symprec : float or None, default=1e-3
@@ -50,7 +50,7 @@ def relax_crystal(atoms, calculator=None, *, fmax=1e-4, smax=1e-5, max_steps=200
     return crystal.relaxed(fmax=fmax, smax=smax, max_steps=max_steps)[0].applied_to(atoms)
 
 
-def lattice_constants(atoms, calculator=None, *, relax=True, fmax=1e-4, smax=1e-5, max_steps=200, symprec=1e-3):
+def lattice_constants(atoms, calculator=None, *, relax=True, fmax=1e-4, smax=1e-6, max_steps=200, symprec=1e-3):
     """Lengths of the lattice vectors of the conventional cell, as spglib has it.
 
     Parameters
@@ -81,7 +81,7 @@ def lattice_constants(atoms, calculator=None, *, relax=True, fmax=1e-4, smax=1e-
 
 
 def cohesive_energy(
-    atoms, calculator=None, *, atom_energies=None, relax=True, fmax=1e-4, smax=1e-5, max_steps=200, symprec=1e-3
+    atoms, calculator=None, *, atom_energies=None, relax=True, fmax=1e-4, smax=1e-6, max_steps=200, symprec=1e-3
 ):
     """Energy that it takes to separate a crystal into atoms.
 

@@ -10,7 +10,7 @@ from mlfeat.properties._lattice import cohesive_energy_of
 __all__ = ["crystal_properties"]
 
 _SURFACES = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
-_RELAXATION = {"fmax": 1e-4, "smax": 1e-5, "max_steps": 200}
+_RELAXATION = {"fmax": 1e-4, "smax": 1e-6, "max_steps": 200}
 
 
 def crystal_properties(
