@@ -4,11 +4,15 @@ from mlfeat.properties._elastic import elastic_constants
 from mlfeat.properties._elastic_tensor import ElasticConstants, ModulusAverages
 from mlfeat.properties._equation_of_state import EquationOfState, equation_of_state, fit_equation_of_state
 from mlfeat.properties._lattice import cohesive_energy, crystal_of_element, lattice_constants, relax_crystal
+from mlfeat.properties._migration import MigrationPath, vacancy_migration
 from mlfeat.properties._summary import crystal_properties
+from mlfeat.properties._surface import surface_energy
+from mlfeat.properties._vacancy import vacancy_formation_energy
 
 __all__ = [
     "ElasticConstants",
     "EquationOfState",
+    "MigrationPath",
     "ModulusAverages",
     "cohesive_energy",
     "crystal_of_element",
@@ -18,4 +22,7 @@ __all__ = [
     "fit_equation_of_state",
     "lattice_constants",
     "relax_crystal",
+    "surface_energy",
+    "vacancy_formation_energy",
+    "vacancy_migration",
 ]
