@@ -63,7 +63,7 @@ class Choices:
     def point(self, value):
         """The number of the value itself, else of the nearest number, else of the first."""
         same = [k for k, own in enumerate(self.values) if type(own) is type(value) and repr(own) == repr(value)]
-        numbers = all(isinstance(v, Real) for v in [value, *self.values])
+        numbers = all(map(_is_number, [value, *self.values]))
         nearest = int(np.argmin(np.abs(np.subtract(self.values, value)))) if numbers else 0
         return ((same or [nearest])[0] + 0.5) / len(self.values)
 

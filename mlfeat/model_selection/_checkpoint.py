@@ -1,5 +1,6 @@
 """Trials of a search in a file, so that it can go on where it stopped."""
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,9 +47,13 @@ class Checkpoint:
 
         Raises
         ------
+        FileNotFoundError
+            If there is no folder to write it to.
         ValueError
             If the file is damaged, or of another problem.
         """
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no folder for the checkpoint; create it first", str(self.path))
         if not self.path.exists():
             return None
         try:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mlfeat.model_selection._bounds import SearchSpace
 from mlfeat.model_selection._checkpoint import Checkpoint, describe, describe_data
-from mlfeat.model_selection._population import Population, Spent
+from mlfeat.model_selection._population import Population, Stop
 from mlfeat.model_selection._trials import forget, make_trials
 from mlfeat.potentials._settings import is_count, is_number
 from mlfeat.targets import get_groups, make_targets
@@ -277,8 +277,9 @@ class DifferentialEvolutionSearch(MetaEstimatorMixin, BaseEstimator):
             with population:
                 try:
                     self._minimize(population, space.start, seed)
-                except Spent:
-                    pass
+                except Stop as stop:
+                    if stop.__cause__:
+                        raise stop.__cause__ from None
                 except KeyboardInterrupt:
                     if not population.asked:
                         raise

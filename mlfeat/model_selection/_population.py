@@ -4,15 +4,17 @@ import time
 import warnings
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed
 
-__all__ = ["Population", "Spent"]
+from mlfeat._cluster import Parcel, at_home, count_workers, make_parallel
+
+__all__ = ["Population", "Stop"]
 
 SECONDS = 5.0  # between writings of the checkpoint
 
 
-class Spent(Exception):
-    """All trials are used."""
+class Stop(Exception):
+    """All trials are used, or there is an error, its cause."""
 
 
 class Population:
@@ -45,8 +47,8 @@ class Population:
 
     def __init__(self, space, trials, n_trials, n_jobs, known, bar):
         self.space, self.trials, self.n_trials, self.bar = space, trials, n_trials, bar
-        self.n_jobs = effective_n_jobs(n_jobs)
-        self.parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        self.n_jobs = count_workers(n_jobs)
+        self.parallel = make_parallel(n_jobs, prefer="processes", return_as="generator")
         self.known = known
         self.asked = []
         self.save = lambda: None
@@ -65,6 +67,12 @@ class Population:
 
     def __call__(self, points):
         """Minus the mean scores (S,) of points (n_parameters, S), infinite for trials that failed."""
+        try:
+            return self._losses(points)
+        except (TypeError, ValueError) as error:  # SciPy would take them for its own
+            raise Stop from error
+
+    def _losses(self, points):
         left = self.n_trials - len(self.asked)
         keys = [self.space.snap(point).tobytes() for point in points.T]
         mine = keys[:left]
@@ -78,7 +86,7 @@ class Population:
         if first:
             self._check(mine)
         if len(self.asked) >= self.n_trials:
-            raise Spent
+            raise Stop
         return np.array([self._loss(key) for key in keys])
 
     def _try(self, keys):
@@ -87,7 +95,8 @@ class Population:
         todo.sort(key=lambda item: self.trials.order(item[0]))
         size = 1 if self.n_jobs == 1 else -(-len(todo) // (4 * self.n_jobs))
         chunks = [todo[k : k + size] for k in range(0, len(todo), size)] if todo else []
-        rows = self.parallel(delayed(_rows)(self.trials, [params for params, _ in chunk]) for chunk in chunks)
+        common = Parcel(self.trials)
+        rows = self.parallel(delayed(_rows)(common, [params for params, _ in chunk]) for chunk in chunks)
         for chunk, found in zip(chunks, rows, strict=True):
             self.known |= {key: row for (_, key), row in zip(chunk, found, strict=True)}
             if time.monotonic() - self.saved > SECONDS:
@@ -108,5 +117,7 @@ class Population:
             raise ValueError("no trial of the first generation has a finite score: change the scoring or the bounds")
 
 
-def _rows(trials, params):
-    return [trials(own) for own in params]
+def _rows(common, params):
+    (trials,) = common.content
+    with at_home():
+        return [trials(own) for own in params]

@@ -127,6 +127,8 @@ class FittedTrials(_Trials):
         found = cross_validate(estimator, self.X, self.y, scoring=scoring, cv=self.splits, error_score="raise")
         times = found["fit_time"], found["score_time"]
         if not self.details:
+            if "test_score" not in found:
+                raise ValueError(f"scoring={self.scorer!r} gives several scores: a search needs one number")
             return found["test_score"], *times
         properties = {}
         if self.properties:
