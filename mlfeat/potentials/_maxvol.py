@@ -69,7 +69,7 @@ class ActiveSet:
         return cls(rows, labels, np.zeros(n_features), np.ones(n_features))
 
     @classmethod
-    def from_rows(cls, rows, labels):
+    def from_rows(cls, rows, labels, unit_rows=None):
         """The active set of environments of one species.
 
         Parameters
@@ -79,6 +79,8 @@ class ActiveSet:
             thousand rows are held at a time.
         labels : array of int of shape (n, 2)
             Structure and atom of each row, zero or more.
+        unit_rows : like rows, default=None
+            Features whose spread is the unit of the features; None: the rows'.
 
         Returns
         -------
@@ -89,7 +91,7 @@ class ActiveSet:
         begin = cls.empty(next(iter(rows)).shape[1])
         if not len(labels):
             return begin
-        return cls(begin.rows, begin.labels, *_units(rows))._spanning(rows, labels)
+        return cls(begin.rows, begin.labels, *_units(rows if unit_rows is None else unit_rows))._spanning(rows, labels)
 
     @classmethod
     def from_state(cls, state, n_features, where="active set"):

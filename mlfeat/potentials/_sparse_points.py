@@ -93,26 +93,26 @@ def farthest(values, n, zeta, rng):
     A few of the farthest environments are worked on together: as long as the farthest of these is farther than all
     others were before, it is the farthest of all.
     """
-    diagonal = _diagonal(values, zeta)
     chosen = [rng.randint(len(values))]
-    squared = _squared_distances(values, chosen, diagonal, zeta)[:, 0]
+    squared = squared_distances(values, values[chosen], zeta)[:, 0]
     while len(chosen) < n:
         near = np.argpartition(squared, -BATCH)[-BATCH:] if len(values) > BATCH else np.arange(len(values))
         limit = squared[near].min() if len(values) > BATCH else -1.0
-        mutual = _squared_distances(values[near], slice(None), diagonal[near], zeta)
+        mutual = squared_distances(values[near], values[near], zeta)
         left, new = squared[near], []
         while len(chosen) + len(new) < n and (not new or left.max() > limit):
             new.append(left.argmax())
             left = np.minimum(left, mutual[:, new[-1]])
         new = near[new]
-        squared = np.minimum(squared, _squared_distances(values, new, diagonal, zeta).min(axis=1))
+        squared = np.minimum(squared, squared_distances(values, values[new], zeta).min(axis=1))
         squared[new] = -1.0
         chosen.extend(new)
     return np.array(chosen)
 
 
-def _squared_distances(values, columns, diagonal, zeta):
-    return diagonal[:, None] + diagonal[columns] - 2 * dot_kernel(values, values[columns], zeta)
+def squared_distances(values, others, zeta):
+    """Squared distances of environments (N, F) from others (M, F) in the kernel's metric, (N, M)."""
+    return _diagonal(values, zeta)[:, None] + _diagonal(others, zeta) - 2 * dot_kernel(values, others, zeta)
 
 
 def nearest_to_means(values, n, zeta, rng):

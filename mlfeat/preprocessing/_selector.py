@@ -233,7 +233,7 @@ def choose_columns(gram, n_most, tol):
     total = np.trace(gram)
     order, errors = [], []
     while len(order) < min(n_most, len(gram)) and (not errors or errors[-1] > tol):
-        scores = _leading_eigenvector(gram) ** 2
+        scores = leading_eigenvector(gram) ** 2
         chosen = int(np.argmax(scores >= (1 - TIE) * scores.max()))
         column = gram[:, chosen].copy()
         gram -= np.outer(column, column / column[chosen])
@@ -243,7 +243,8 @@ def choose_columns(gram, n_most, tol):
     return order, np.array(errors)
 
 
-def _leading_eigenvector(matrix):
+def leading_eigenvector(matrix):
+    """Eigenvector of the largest eigenvalue of a symmetric matrix."""
     n = len(matrix)
     if n > DENSE:
         start = matrix[np.argmax(np.diag(matrix))]  # without it the vector would differ from one call to the next
