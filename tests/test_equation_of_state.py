@@ -7,8 +7,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState as AseEquationOfState
 from ase.eos import birchmurnaghan
+from matplotlib import pyplot
 
-from mlfeat.properties import elastic_constants, equation_of_state, fit_equation_of_state
+from mlfeat.properties import EquationOfStateDisplay, elastic_constants, equation_of_state, fit_equation_of_state
 
 VOLUMES = np.linspace(13.5, 16.5, 9)
 
@@ -101,3 +102,38 @@ def test_no_minimum_between_the_volumes_is_an_error():
 def test_volumes_are_checked(volumes):
     with pytest.raises(ValueError, match="four or more"):
         equation_of_state(bulk("Cu"), EMT(), volumes=volumes)
+
+
+def test_display_draws_the_state_beside_its_reference():
+    reference = fit_equation_of_state(VOLUMES, birchmurnaghan(VOLUMES, -3.25, 261.7 * units.GPa, 4.31, 15.1))
+    volumes = np.linspace(11.0, 12.5, 6)
+    given = volumes, birchmurnaghan(volumes, -7.0, 140 * units.GPa, 5.0, 11.8)
+    display = EquationOfStateDisplay(reference, reference=given, label="one", reference_label="other").plot()
+    try:
+        reference_curve, reference_points, curve, points = display.ax_.lines
+        np.testing.assert_allclose(points.get_xdata(), VOLUMES)
+        np.testing.assert_allclose(points.get_ydata(), 1000 * (reference.energies + 3.25), atol=1e-9)
+        assert np.interp(15.1, *curve.get_data()) == pytest.approx(0, abs=0.02)
+        np.testing.assert_allclose(reference_points.get_ydata(), 1000 * (given[1] + 7.0), atol=1e-6)
+        assert np.interp(11.8, *reference_curve.get_data()) == pytest.approx(0, abs=0.02)
+        legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert legend == ["other: 11.80 Å³/atom, 140 GPa", "one: 15.10 Å³/atom, 262 GPa"]
+        assert display.figure_ is display.ax_.figure
+    finally:
+        pyplot.close(display.figure_)
+
+
+def test_displays_of_calculators_share_axes():
+    figure, ax = pyplot.subplots()
+    try:
+        for label, relax in (("relaxed", True), ("as it is", False)):
+            display = EquationOfStateDisplay.from_calculator(
+                bulk("Cu"), EMT(), label=label, ax=ax, volumes=[0.94, 0.97, 1.0, 1.03], relax=relax
+            )
+            assert display.ax_ is ax
+            assert display.figure_ is figure
+        estimated = EquationOfStateDisplay.from_estimator(EMT(), bulk("Cu"), ax=ax, volumes=[0.94, 0.97, 1.0, 1.03])
+        assert estimated.state.volume == pytest.approx(display.state.volume, rel=1e-4)
+        assert len(ax.lines) == 6
+    finally:
+        pyplot.close(figure)
