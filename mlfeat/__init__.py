@@ -1,6 +1,6 @@
 """Machine-learning interatomic potentials in scikit-learn's idiom."""
 
-from mlfeat import datasets, io, metrics, model_selection, presets, selection
+from mlfeat import datasets, io, metrics, model_selection, presets, properties, selection
 from mlfeat._cache import clear_cache, set_cache_limit
 from mlfeat.base import ExtrapolationWarning, extrapolation_grades, predict_targets, select_structures
 from mlfeat.calculator import PotentialCalculator
@@ -57,6 +57,7 @@ __all__ = [
     "model_selection",
     "predict_targets",
     "presets",
+    "properties",
     "save",
     "select_structures",
     "selection",
