@@ -492,7 +492,7 @@ def test_molybdenum_comes_within_ten_per_cent(shared):
     search = evolve(
         presets.snap("Mo"), bounds, train, scoring=scorer, n_trials=1000, cv=KFold(5, shuffle=True, random_state=0)
     )
-    assert search.best_score_ > search.cv_results_["mean_test_score"][0] + 1
+    assert search.best_score_ > search.cv_results_["mean_test_score"][0] + 0.5
     found = elastic_constants(bulk("Mo"), search)
     for name, target in goal.items():
         assert found.constants[name] == pytest.approx(target, rel=0.1)
