@@ -284,12 +284,12 @@ def test_unknown_property_is_an_error():
     ],
 )
 def test_published_models_have_their_published_constants(shared, kind, element, lattice, constants):
-    """To all digits printed: the lattice constant to 0.001 Å, the elastic constants to 1 GPa."""
+    """To the digits printed, 0.001 Å and 1 GPa, but for C12 of molybdenum's MTP: 154.486, printed as 155."""
     folder = shared / "models" / element / kind
     if kind == "snap":
         model = read_snap(folder / "SNAPotential.snapcoeff", folder / "SNAPotential.snapparam")
     else:
         model = read_mtp(folder / "fitted.mtp", species=[element])
     found = crystal_properties(crystal_of_element(element), model, ("lattice", "elastic"))
-    assert found["lattice_constant"] == pytest.approx(lattice, abs=6e-4)
-    assert (found["C11"], found["C12"], found["C44"]) == pytest.approx(constants, abs=0.55)
+    assert found["lattice_constant"] == pytest.approx(lattice, abs=5e-4)
+    assert (found["C11"], found["C12"], found["C44"]) == pytest.approx(constants, abs=0.515)
