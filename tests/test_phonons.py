@@ -1,0 +1,167 @@
+"""Phonons: crystals of harmonic bonds in closed form, sound, another program, and figures."""
+
+import sys
+
+import numpy as np
+import pytest
+from _pair_crystal import BOND_STIFFNESS, bonds, nearest_neighbors, pair_crystal
+from ase import units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.phonons import Phonons as AsePhonons
+
+from mlfeat.properties import elastic_constants, phonons, relax_crystal
+
+pytest.importorskip("phonopy")
+pytest.importorskip("seekpath")
+
+THZ = np.sqrt(units._e / units._amu) * 1e10 / (2 * np.pi) / 1e12  # of sqrt(eV/Å²/u)
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return phonons(bulk("Cu"), EMT(), mesh=60.0)
+
+
+@pytest.mark.parametrize("lattice", ["fcc", "bcc"])
+def test_harmonic_bonds_have_the_dispersion_of_the_books(lattice):
+    crystal = pair_crystal(lattice)
+    found = phonons(crystal, bonds(), relax=False, distance=1e-3, mesh=20.0, spacing=0.05)
+    neighbors = nearest_neighbors(found.primitive)
+    directions = neighbors / np.linalg.norm(neighbors, axis=1)[:, None]
+    assert len(neighbors) == {"fcc": 12, "bcc": 8}[lattice]
+    waves = 2 * np.pi * found.qpoints @ found.primitive.cell.reciprocal().array
+    weights = 1 - np.cos(waves @ neighbors.T)
+    matrices = BOND_STIFFNESS * np.einsum("qn,ni,nj->qij", weights, directions, directions) / crystal.get_masses()[0]
+    known = THZ**2 * np.linalg.eigvalsh(matrices)
+    # Squares, which are linear in the forces: bonds alone leave some of bcc's waves without any.
+    assert found.frequencies * np.abs(found.frequencies) == pytest.approx(known, abs=2e-4 * known.max())
+
+
+def test_zone_boundary_of_fcc_bonds():
+    found = phonons(pair_crystal("fcc"), bonds(), relax=False, distance=1e-3, mesh=20.0, path="Γ-X")
+    across, along = THZ * np.sqrt(np.array([4, 8]) * BOND_STIFFNESS / found.primitive.get_masses()[0])
+    assert found.labels == (("Γ", "X"),)
+    assert found.frequencies[-1] == pytest.approx([across, across, along], rel=1e-4)
+    constant = 2**0.5 * 2.5
+    assert found.distances[-1] == pytest.approx(1 / constant)
+
+
+def test_translations_cost_nothing(copper):
+    assert np.abs(copper.force_constants.sum(axis=1)).max() < 1e-10
+    assert np.abs(copper.frequencies_at([0, 0, 0])).max() < 1e-4
+
+
+def test_sound_is_that_of_the_elastic_constants(copper):
+    elastic = elastic_constants(bulk("Cu"), EMT())
+    density = copper.primitive.get_masses().sum() / copper.primitive.cell.volume
+    wave = np.array([0.5, 0, 0.5]) * 0.02  # towards X
+    length = np.linalg.norm(wave @ copper.primitive.cell.reciprocal().array)
+    speeds = copper.frequencies_at(wave)[0] / length  # THz Å
+    known = [np.sqrt(modulus * units.GPa / density) * THZ * 2 * np.pi for modulus in (elastic.C44, elastic.C11)]
+    assert speeds == pytest.approx([known[0], known[0], known[1]], rel=1e-3)
+
+
+def test_emt_copper_agrees_with_ase(copper, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    crystal = relax_crystal(bulk("Cu"), EMT())
+    other = AsePhonons(crystal, EMT(), supercell=(7, 7, 7), delta=0.01)
+    other.run()
+    other.read(acoustic=True)
+    points = [[0.5, 0, 0.5], [0.5, 0.5, 0.5], [0.25, 0.0, 0.25], [0.5, 0.25, 0.75]]
+    cubic = np.linalg.solve(copper.primitive.cell.array, crystal.cell.array)
+    known = other.band_structure(np.array(points) @ np.linalg.inv(cubic).T @ cubic.T) * units._e / units._hplanck / 1e12
+    assert copper.frequencies_at(points) == pytest.approx(known, abs=0.05)
+
+
+def test_any_cell_has_the_same_bands(copper):
+    turned = bulk("Cu")
+    turned.rotate(30, (1, 2, 3), rotate_cell=True)
+    for crystal in (bulk("Cu", cubic=True), turned):
+        other = phonons(crystal, EMT(), mesh=10.0)
+        assert other.labels == copper.labels
+        assert other.distances == pytest.approx(copper.distances, abs=1e-6)
+        assert other.frequencies == pytest.approx(copper.frequencies, abs=1e-4)
+
+
+def test_density_of_states_counts_the_bands(copper):
+    assert np.trapezoid(copper.dos, copper.dos_frequencies) == pytest.approx(3, rel=5e-3)
+    assert copper.dos_frequencies[copper.dos > 1e-3].max() == pytest.approx(copper.frequencies.max(), rel=0.02)
+
+
+def test_path_has_names_and_segments(copper):
+    assert copper.labels[0] == ("Γ", "X")
+    assert copper.labels[2] == ("K", "Γ")
+    assert copper.segments[0].start == 0
+    assert copper.segments[-1].stop == len(copper.qpoints) == len(copper.distances) == len(copper.frequencies)
+    assert copper.qpoints[copper.segments[0]][-1] == pytest.approx([0.5, 0, 0.5])
+    assert (np.diff(copper.distances) >= 0).all()
+    assert np.diff(copper.distances).max() < 0.005 + 1e-12
+
+
+@pytest.mark.parametrize(("lattice", "n_atoms"), [("fcc", 108), ("bcc", 54), ("diamond", 64)])
+def test_supercells_are_those_of_the_paper(lattice, n_atoms):
+    found = phonons(pair_crystal(lattice), bonds(), relax=False, mesh=10.0, path="G-X" if lattice != "bcc" else "G-N")
+    assert len(found.supercell) == n_atoms
+
+
+def test_each_displacement_is_calculated_once():
+    calculator = Counting()
+    found = phonons(bulk("Cu"), calculator, supercell=2, relax=False, mesh=10.0)
+    assert calculator.n_calls == len(found.phonopy.displacements) == 1
+
+
+def test_a_crystal_that_is_not_stable_has_imaginary_frequencies():
+    # Bonds to nearest neighbors alone do not keep bcc from shearing: under tension it holds, under pressure it buckles.
+    found = []
+    for scale in (1.02, 0.98):
+        crystal = pair_crystal("bcc")
+        crystal.set_cell(crystal.cell * scale, scale_atoms=True)
+        found.append(phonons(crystal, bonds(), relax=False, mesh=20.0))
+    assert found[0].is_stable
+    assert not found[1].is_stable
+    assert found[1].lowest_frequency < -0.1
+
+
+def test_masses_of_the_atoms_count(copper):
+    heavy = bulk("Cu")
+    heavy.set_masses(4 * heavy.get_masses())
+    assert phonons(heavy, EMT(), mesh=10.0).frequencies == pytest.approx(copper.frequencies / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"path": "Γ-Q"}, "no point 'Q' in this Brillouin zone; known are GAMMA, K, L, U, W, W_2, X"),
+        ({"path": "Γ"}, "must name two points"),
+        ({"distance": 0}, "distance=0: must be positive"),
+        ({"supercell": -1}, "positive whole number"),
+    ],
+)
+def test_impossible_wishes_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        phonons(bulk("Cu"), EMT(), **arguments)
+
+
+def test_nan_says_at_which_displacement():
+    with pytest.raises(RuntimeError, match="displacement 0 of 1"):
+        phonons(bulk("Cu"), Counting(forces=np.nan), supercell=2, relax=False)
+
+
+def test_without_phonopy_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    with pytest.raises(ImportError, match=r"pip install 'mlfeat\[phonons\]'"):
+        phonons(bulk("Cu"), EMT())
+
+
+class Counting(EMT):
+    """Counts the calculations of structures."""
+
+    def __init__(self, forces=0.0):
+        super().__init__()
+        self.n_calls, self.shift = 0, forces
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.n_calls += 1
+        self.results["forces"] = self.results["forces"] + self.shift

@@ -1,0 +1,124 @@
+"""Stability in molecular dynamics: forces that are the gradient of the energy, and solids that stay whole."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+
+from mlfeat.properties import npt_stability, nve_drift, relax_crystal
+
+
+class Friction(EMT):
+    """Forces a little too large where there are any: not the gradient of the energy."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["forces"] = self.results["forces"] + 0.05 * np.roll(self.results["forces"], 1, axis=1)
+
+
+class Failing(EMT):
+    """Forces are NaN after some calculations."""
+
+    def __init__(self, n_good):
+        super().__init__()
+        self.n_left = n_good
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.n_left -= 1
+        if self.n_left < 0:
+            self.results["forces"] = np.full_like(self.results["forces"], np.nan)
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return relax_crystal(bulk("Cu", cubic=True), EMT())
+
+
+def test_energy_of_emt_does_not_drift(copper):
+    run = nve_drift(copper, EMT(), temperature=300, n_steps=300, timestep=2.0, min_length=7.0)
+    assert abs(run.drift) < 2e-5
+    assert run.fluctuation < 2e-5
+    assert run.times[-1] == pytest.approx(0.6)
+    assert run.temperatures[0] == pytest.approx(600)
+    assert 200 < run.temperatures[100:].mean() < 400
+    assert run.energies[0] == pytest.approx(run.energies[-1], abs=1e-4)
+
+
+def test_forces_that_are_not_the_gradient_drift(copper):
+    good = nve_drift(copper, EMT(), n_steps=200, timestep=2.0, min_length=0)
+    bad = nve_drift(copper, Friction(), n_steps=200, timestep=2.0, min_length=0)
+    assert abs(bad.drift) > 100 * abs(good.drift)
+    assert abs(bad.drift) > 1e-3
+
+
+def test_fluctuation_grows_with_the_square_of_the_time_step(copper):
+    short = nve_drift(copper, EMT(), n_steps=400, timestep=1.0, min_length=0)
+    long = nve_drift(copper, EMT(), n_steps=100, timestep=4.0, min_length=0)
+    assert long.fluctuation / short.fluctuation == pytest.approx(16, rel=0.5)
+
+
+def test_the_same_seed_gives_the_same_run(copper):
+    runs = [nve_drift(copper, EMT(), n_steps=5, min_length=0, seed=seed).energies for seed in (1, 1, 2)]
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+def test_a_molecule_is_not_repeated():
+    run = nve_drift(molecule("N2"), EMT(), n_steps=3)
+    assert len(run.energies) == 4
+
+
+def test_nan_says_at_which_step(copper):
+    with pytest.raises(RuntimeError, match="at step 7 of its dynamics"):
+        nve_drift(copper, Failing(7), n_steps=20, min_length=0)
+
+
+def test_cold_crystal_keeps_its_volume(copper):
+    run = npt_stability(copper, EMT(), temperature=20, n_steps=300, timestep=5.0, min_length=0)
+    assert run.is_whole
+    assert len(run.volumes) == len(run.times) == 301
+    assert run.volume == pytest.approx(copper.get_volume() / 4, rel=2e-3)
+    assert run.temperatures[100:].mean() == pytest.approx(20, rel=0.3)
+    assert abs(run.pressures[100:].mean()) < 0.3
+    assert 0 < run.largest_displacement < 0.3
+    assert run.nearest_distance == pytest.approx(copper.cell[0, 0] / 2**0.5)
+
+
+def test_pressure_compresses(copper):
+    run = npt_stability(copper, EMT(), temperature=20, pressure=10.0, n_steps=300, timestep=5.0, min_length=0)
+    modulus = 134.0  # GPa, of EMT; the derivative by the pressure is 5
+    known = (1 + 5 * 10 / modulus) ** (-1 / 5)
+    assert run.volume * 4 / copper.get_volume() == pytest.approx(known, rel=0.01)
+    assert run.pressures[100:].mean() == pytest.approx(10, rel=0.1)
+
+
+def test_a_crystal_that_melts_is_not_whole(copper):
+    run = npt_stability(copper, EMT(), temperature=6000, n_steps=500, timestep=3.0, min_length=0)
+    assert not run.is_whole
+    assert "half way to a neighbor" in run.reason or "volume" in run.reason
+    assert len(run.volumes) < 501
+
+
+def test_nan_ends_a_run_at_constant_pressure(copper):
+    run = npt_stability(copper, Failing(5), n_steps=20, min_length=0)
+    assert run.reason == "the calculator gives NaN or infinite values at step 5"
+
+
+def test_the_structure_stays_as_it_was(copper):
+    before = copper.copy()
+    nve_drift(copper, EMT(), n_steps=2, min_length=0)
+    npt_stability(copper, EMT(), n_steps=2, min_length=0)
+    assert copper == before
+
+
+@pytest.mark.parametrize("run", [nve_drift, npt_stability])
+@pytest.mark.parametrize("name", ["temperature", "n_steps", "timestep"])
+def test_numbers_must_be_positive(run, name, copper):
+    with pytest.raises(ValueError, match=f"{name}=0"):
+        run(copper, EMT(), **{name: 0})
+
+
+def test_constant_pressure_needs_periods():
+    with pytest.raises(ValueError, match="three periods"):
+        npt_stability(molecule("N2"), EMT())
