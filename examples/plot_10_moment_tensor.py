@@ -22,7 +22,7 @@ train, test = split_by_group(make_emt_structures("Cu"))
 from sklearn.pipeline import make_pipeline
 
 from mlfeat import MomentTensor, MomentTensorPotential, make_targets, predict_targets
-from mlfeat.plotting import parity_plot
+from mlfeat.plotting import ParityDisplay
 
 targets = make_targets(train)
 model = make_pipeline(MomentTensor(cutoff=5.0, level=16), MomentTensorPotential(random_state=0))
@@ -31,7 +31,7 @@ potential = model[-1]
 print(f"{potential.n_parameters_} parameters, {potential.n_iter_} iterations")
 
 predicted = predict_targets(model, test)
-parity_plot(make_targets(test), predicted, [len(atoms) for atoms in test])
+ParityDisplay.from_predictions(make_targets(test), predicted, [len(atoms) for atoms in test])
 
 # %%
 # The radial functions, :math:`f_\mu(r) = s \sum_k c_{\mu k} T_k(\xi) (R - r)^2`, against distances in the data. On the

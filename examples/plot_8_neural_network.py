@@ -32,17 +32,15 @@ print(f"{network.n_parameters_} weights and biases, {network.n_iter_} epochs")
 # The learning curve is in ``history_``. The first epoch does most of the work: a filter that remembers how all weights
 # depend on each other makes good use of every single measurement. The networks that did best on the structures set
 # aside are kept, whatever comes after.
-from mlfeat.plotting import learning_curve_plot
+from mlfeat.plotting import TrainingHistoryDisplay
 
-learning_curve_plot(network)
+TrainingHistoryDisplay.from_estimator(network)
 
 # %%
 # Errors on structures that had no part in the training:
-from mlfeat import predict_targets
-from mlfeat.plotting import parity_plot
+from mlfeat.plotting import ParityDisplay
 
-predicted = predict_targets(model, test)
-parity_plot(make_targets(test), predicted, [len(atoms) for atoms in test])
+ParityDisplay.from_estimator(model, test)
 
 # %%
 # What does an epoch cost? The filter has a row and a column for each weight, and each measurement changes all of it:

@@ -17,7 +17,7 @@ from mlfeat.cli._report import Column, error_columns, format_table, write_figure
 from mlfeat.cli._train import checked_model
 from mlfeat.cli._worker import train_in_child
 from mlfeat.datasets import make_emt_structures, split_by_group
-from mlfeat.plotting import pareto_plot, parity_plot
+from mlfeat.plotting import ParetoDisplay, ParityDisplay
 
 DESCRIPTION = """\
 Fit several potentials to the same structures, test them on others, and say
@@ -201,9 +201,9 @@ class _Report:
     def _draw(self, name, predictions):
         values = self.test.targets, predictions, self.test.n_atoms
         title = f"{METHODS[name].label}, test set"
-        write_figure(self.folder / f"parity-{name}.png", parity_plot, *values, title=title)
-        points = [result | result["test"] for result in self.results if result["status"] == "ok"]
-        write_figure(self.folder / "pareto.png", pareto_plot, points, title="Test error against cost")
+        write_figure(self.folder / f"parity-{name}.png", ParityDisplay.from_predictions, *values, title=title)
+        points = [result for result in self.results if result["status"] == "ok"]
+        write_figure(self.folder / "pareto.png", ParetoDisplay.from_results, points, title="Test error against cost")
 
     def table(self):
         return format_table(COLUMNS, self.results)

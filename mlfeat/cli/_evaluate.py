@@ -19,7 +19,7 @@ from mlfeat.cli._report import (
     write_json,
     write_whole,
 )
-from mlfeat.plotting import parity_plot
+from mlfeat.plotting import ParityDisplay
 from mlfeat.targets import get_groups
 
 DESCRIPTION = """\
@@ -87,9 +87,9 @@ def run(args):
     if args.json is not None:
         write_json(args.json, {"model": args.model, "data": args.data, "units": UNITS, "errors": rows})
     if args.plot is not None:
-        write_figure(
-            args.plot, parity_plot, data.targets, predictions, data.n_atoms, title=f"{args.model}, {args.data}"
-        )
+        title = f"{args.model}, {args.data}"
+        values = data.targets, predictions, data.n_atoms
+        write_figure(args.plot, ParityDisplay.from_predictions, *values, title=title)
 
 
 UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}

@@ -91,10 +91,10 @@ def _plain(value):
 
 
 def write_figure(path, draw, *args, **kwargs):
-    """Draw on a figure of its own, without pyplot and so without a display, and write it atomically."""
+    """Draw a display on a figure of its own, without pyplot and so without a display, and write it atomically."""
     from matplotlib.figure import Figure
 
-    figure = draw(*args, figure=Figure(), **kwargs)
+    figure = draw(*args, figure=Figure(), **kwargs).figure_
     buffer = io.BytesIO()
     figure.savefig(buffer, format=Path(path).suffix.lstrip(".") or "png", dpi=150)
     return write_atomically(Path(path), buffer.getvalue())

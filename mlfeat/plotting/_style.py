@@ -10,7 +10,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRID = {"color": "0.9", "linewidth": 0.8}
 
 
-def panels(figure, title, n_panels, size):
+def panels(figure, title, n_panels, size, axes=None):
     """Make a row of panels.
 
     Parameters
@@ -23,6 +23,8 @@ def panels(figure, title, n_panels, size):
         Number of panels.
     size : tuple of float
         Width and height of a panel, inches.
+    axes : sequence of matplotlib.axes.Axes or None, default=None
+        Draw there instead; they may belong to figures of their own.
 
     Returns
     -------
@@ -30,7 +32,17 @@ def panels(figure, title, n_panels, size):
         The figure.
     axes : array of matplotlib.axes.Axes, shape (n_panels,)
         Its panels.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many axes as panels.
     """
+    if axes is not None:
+        axes = np.ravel(axes)
+        if len(axes) != n_panels:
+            raise ValueError(f"there are {len(axes)} axes for {n_panels} panels")
+        return axes[0].figure, axes
     if figure is None:
         from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
 
