@@ -225,6 +225,21 @@ class NeighborPairs:
         """
         return _pairs.pair_virial(self.vectors, self._per_pair(gradients))
 
+    def virials(self, gradients):
+        """Sum pair gradients to the virials of the centers, Σ_j r_ij ⊗ g_ij; the whole virial is their sum.
+
+        Parameters
+        ----------
+        gradients : array of shape (n_pairs, 3)
+            The g_ij = ∂E/∂r_ij, eV/Å.
+
+        Returns
+        -------
+        array of shape (n_atoms, 3, 3)
+            Virials, eV.
+        """
+        return _pairs.center_virials(self.vectors, self._per_pair(gradients), self.offsets)
+
     def stress(self, gradients):
         """Sum pair gradients to the stress, the virial over the volume.
 

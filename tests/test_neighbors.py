@@ -286,6 +286,14 @@ def test_virial_is_the_derivative_with_respect_to_strain(atoms):
             assert virial[x, y] == pytest.approx((energies[0] - energies[1]) / (2 * h), rel=1e-5, abs=1e-5)
 
 
+def test_virials_of_centers_are_those_of_their_pairs(atoms):
+    pairs = NeighborPairs.from_atoms(atoms, 3.5)
+    gradients = np.random.default_rng(0).normal(size=(pairs.n_pairs, 3))
+    expected = np.zeros((len(atoms), 3, 3))
+    np.add.at(expected, pairs.first, pairs.vectors[:, :, None] * gradients[:, None, :])
+    np.testing.assert_allclose(pairs.virials(gradients), expected, rtol=0, atol=1e-12)
+
+
 def test_stress_is_the_virial_over_the_volume(atoms):
     pairs = NeighborPairs.from_atoms(atoms, 4.1)
     gradient = pair_energy(pairs)[1]
@@ -308,7 +316,7 @@ def test_voigt_order_is_ases():
 
 def test_gradients_of_another_shape_are_refused():
     pairs = NeighborPairs.from_atoms(bulk("Cu"), 3.0)
-    for method in (pairs.forces, pairs.virial, pairs.stress):
+    for method in (pairs.forces, pairs.virial, pairs.virials, pairs.stress):
         with pytest.raises(ValueError, match="pair gradients of shape"):
             method(np.zeros((pairs.n_pairs + 1, 3)))
 

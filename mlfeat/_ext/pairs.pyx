@@ -96,6 +96,20 @@ def pair_virial(const double[:, ::1] vectors, const double[:, ::1] gradients):
     return np.array([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
 
 
+def center_virials(const double[:, ::1] vectors, const double[:, ::1] gradients, const Py_ssize_t[::1] offsets):
+    """Virial (n_atoms, 3, 3) of each center: Σ_p r_p ⊗ g_p over its pairs."""
+    virials = np.zeros((offsets.shape[0] - 1, 3, 3))
+    cdef double[:, :, ::1] out = virials
+    cdef Py_ssize_t i, p, x, y
+    with nogil:
+        for i in range(out.shape[0]):
+            for p in range(offsets[i], offsets[i + 1]):
+                for x in range(3):
+                    for y in range(3):
+                        out[i, x, y] += vectors[p, x] * gradients[p, y]
+    return virials
+
+
 def max_squared_displacement(const double[:, ::1] positions, const double[:, ::1] reference):
     """Largest squared distance between the rows of two (n_atoms, 3) arrays; NaN if any of them is."""
     cdef double largest = 0, squared, d
