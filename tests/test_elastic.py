@@ -107,6 +107,42 @@ def test_hexagonal_crystal_needs_five_constants_and_agrees_with_all_six_strains(
     assert len(without.constants) == 21
 
 
+def test_crystal_with_four_atoms_agrees_with_all_six_strains():
+    """Silicon as lonsdaleite: a coordinate that relaxes with the cell, and several that strains move."""
+    places = [[1 / 3, 2 / 3, 0.06], [2 / 3, 1 / 3, 0.56], [1 / 3, 2 / 3, 0.44], [2 / 3, 1 / 3, 0.94]]
+    atoms = Atoms("Si4", scaled_positions=places, cell=[3.84, 3.84, 6.27, 90, 90, 120], pbc=True)
+    found = elastic_constants(atoms, tersoff())
+    without = elastic_constants(found.atoms, tersoff(), relax=False, symprec=None)
+    np.testing.assert_allclose(found.tensor, without.tensor, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(found.clamped, without.clamped, rtol=1e-3, atol=0.02)
+    assert not np.allclose(found.tensor, found.clamped, rtol=0.1)
+
+
+SHEARED = 0.01 * (np.ones((3, 3)) - np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "calculator", "names"),
+    [
+        pytest.param(bulk("Cu", "hcp", a=2.6, c=4.1), EMT(), "C11 C12 C13 C33 C44", id="hexagonal"),
+        pytest.param(strained(bulk("Ni"), SHEARED), EMT(), "C11 C12 C13 C14 C33 C44", id="trigonal"),
+        pytest.param(strained(bulk("Ni"), np.diag([0, 0, 0.02])), EMT(), "C11 C12 C13 C33 C44 C66", id="tetragonal"),
+        pytest.param(
+            strained(bulk("Si"), np.diag([0, 0.01, 0.02])),
+            tersoff(),
+            "C11 C12 C13 C22 C23 C33 C44 C55 C66",
+            id="orthorhombic",
+        ),
+    ],
+)
+def test_crystals_under_stress_agree_with_all_six_strains(atoms, calculator, names):
+    found = elastic_constants(atoms, calculator, relax=False)
+    assert list(found.constants) == names.split()
+    without = elastic_constants(atoms, calculator, relax=False, symprec=None)
+    np.testing.assert_allclose(found.tensor, without.tensor, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(found.clamped, without.clamped, rtol=1e-3, atol=0.02)
+
+
 def test_hexagonal_crystal_agrees_with_energies_of_relaxed_cells():
     found = elastic_constants(bulk("Cu", "hcp", a=2.54, c=4.14), EMT())
     np.testing.assert_allclose(found.tensor, by_energies(found.atoms, EMT(), fmax=1e-5), rtol=3e-3, atol=0.2)

@@ -174,10 +174,39 @@ def test_cohesive_energy_is_relative_to_atoms():
 
 
 def test_relaxation_that_does_not_end_is_an_error():
-    with pytest.raises(RuntimeError, match="not relaxed after 30 calculations"):
-        relax_crystal(bulk("Cu"), Broken(np.inf), max_steps=30)
+    with pytest.raises(RuntimeError, match="not relaxed after 4 calculations"):
+        relax_crystal(bulk("Cu"), Broken(np.inf), max_steps=4)
     with pytest.raises(RuntimeError, match="not relaxed after 2 calculations"):
         relax_crystal(bulk("Cu", a=3.4), EMT(), max_steps=2)
+
+
+def test_crystal_that_is_not_bound_is_an_error():
+    """Not one of atoms that feel nothing any more."""
+    with pytest.raises(RuntimeError, match="flies apart: its volume is 3"):
+        relax_crystal(bulk("Cu"), Broken(np.inf))
+    calculator = LennardJones(sigma=1.0, epsilon=1.0, rc=2.0)
+    far = bulk("Ar", "fcc", a=1.4)
+    calculator.parameters.epsilon = -1.0
+    with pytest.raises(RuntimeError, match="flies apart|collapses"):
+        relax_crystal(far, calculator)
+
+
+class Magnet(EMT):
+    """Counts atoms and moments of what it is asked about."""
+
+    def calculate(self, atoms, *args, **kwargs):
+        self.seen = atoms.get_initial_magnetic_moments()
+        super().calculate(atoms, *args, **kwargs)
+
+
+def test_magnetic_moments_are_part_of_the_crystal():
+    atoms = bulk("Ni", cubic=True)
+    for moments, expected in (([1, 1, 1, 1], [1]), ([1, 1, -1, -1], [-1, 1])):
+        atoms.set_initial_magnetic_moments(moments)
+        calculator = Magnet()
+        relaxed = relax_crystal(atoms, calculator)
+        np.testing.assert_array_equal(sorted(calculator.seen), expected)
+        np.testing.assert_array_equal(relaxed.get_initial_magnetic_moments(), moments)
 
 
 def test_calculator_that_fails_says_where():

@@ -13,6 +13,7 @@ __all__ = ["Crystal"]
 _LONGEST = 0.05  # step of a relaxation: strain, or displacement in units of 4 Å
 _LENGTH = 4.0  # Å
 _MODULUS = 0.6  # eV/Å³, of the first guess of the Hessian
+_APART = 3.0  # times its volume, a crystal is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class Crystal:
         Rows are the primitive lattice vectors, Å.
     positions : array of shape (n_primitive, 3)
         Atoms of the primitive cell, Å.
+    template : ase.Atoms
+        Elements, magnetic moments and whatever else the atoms of the primitive cell have.
     calculator : ase calculator
         What gives energy, forces and stress.
     """
@@ -34,6 +37,7 @@ class Crystal:
     symmetry: Symmetry
     cell: np.ndarray
     positions: np.ndarray
+    template: ase.Atoms
     calculator: object
 
     @classmethod
@@ -55,7 +59,9 @@ class Crystal:
         """
         calculator = as_calculator(atoms, calculator)
         symmetry = symmetry_of(atoms, symprec)
-        return cls(symmetry, symmetry.cell, symmetry.positions, calculator)
+        template = atoms[symmetry.indices]
+        template.set_constraint()
+        return cls(symmetry, symmetry.cell, symmetry.positions, template, calculator)
 
     @property
     def n_atoms(self):
@@ -71,6 +77,19 @@ class Crystal:
     def lattice_constants(self):
         """Lengths (3,) of the conventional lattice vectors, Å."""
         return np.linalg.norm(self.symmetry.conventional @ self.cell, axis=1)
+
+    def to_atoms(self):
+        """Make a structure of the primitive cell.
+
+        Returns
+        -------
+        ase.Atoms
+            Without a calculator.
+        """
+        atoms = self.template.copy()
+        atoms.set_cell(self.cell)
+        atoms.positions[:] = self.positions
+        return atoms
 
     def evaluate(self, what):
         """Calculate energy, forces and stress.
@@ -94,7 +113,7 @@ class Crystal:
         RuntimeError
             If one of them is not a finite number.
         """
-        atoms = ase.Atoms(self.symmetry.numbers, self.positions, cell=self.cell, pbc=True)
+        atoms = self.to_atoms()
         try:
             stress = from_voigt(self.calculator.get_property("stress", atoms))
             forces = self.calculator.get_property("forces", atoms)
@@ -207,11 +226,22 @@ class Crystal:
                 hessian *= 2.0  # too far: a shorter step from where it was
             else:
                 crystal, energy, gradient, converged = trial, trial_energy, trial_gradient, small
+                _check_volume(crystal.volume / volume)
         if converged:
             return crystal, energy
         raise RuntimeError(
             f"the crystal is not relaxed after {max_steps} calculations (forces to {fmax:g} eV/Å, stress to {smax:g} "
             "eV/Å³); start from a better structure, raise max_steps, or check that the potential binds it"
+        )
+
+
+def _check_volume(ratio):
+    # Atoms without neighbors have neither forces nor stress: not what is meant by relaxed.
+    if not 1 / _APART < ratio < _APART:
+        kind = "flies apart" if ratio > 1 else "collapses"
+        raise RuntimeError(
+            f"the crystal {kind}: its volume is {ratio:.2g} times what it was; "
+            "start from a better structure, or check that the potential binds it"
         )
 
 

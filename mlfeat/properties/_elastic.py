@@ -88,7 +88,7 @@ def elastic_constants(
     -----
     Under stress (``relax=False``) the constants are those that connect stress to small strains from the state as it is
     (Wallace, Thermodynamics of Crystals, 1972), made symmetric: what stability depends on, and whose bulk modulus is
-    -V dP/dV.
+    -V dP/dV. Forces on the atoms are taken to be none.
 
     Examples
     --------
@@ -125,14 +125,21 @@ def elastic_constants_of(crystal, atoms, strain=1e-3, internal=True):
     basis = crystal.symmetry.tensors
     chosen, solve, independent = _plan(crystal.symmetry)
     relaxed, clamped = [], []
+    # Stress by strain is symmetric but for -stress_ij delta_kl, which is left out of the fit and put back by halves.
+    volume_change, initial = (
+        np.tensordot(STRAINS, part, axes=2) for part in (np.eye(3), crystal.evaluate("as it is")[2])
+    )
+    asymmetric = np.outer(initial, volume_change)
     for k in chosen:
         stress, forces = _derivative(crystal, strain, STRAINS[k], 0.0, f"under strain {k + 1}")
+        stress = stress + asymmetric[:, k]
         clamped.append(stress)
         forces -= forces.mean(axis=0)
         if internal and np.abs(forces).max() > _SETTLED:
             stress = stress + _settling(crystal, forces)
         relaxed.append(stress)
-    tensors = (voigt_of_mandel(np.tensordot(solve @ np.ravel(part), basis, axes=1)) for part in (relaxed, clamped))
+    tensors = (np.tensordot(solve @ np.ravel(part), basis, axes=1) for part in (relaxed, clamped))
+    tensors = (voigt_of_mandel(tensor - (asymmetric + asymmetric.T) / 2) for tensor in tensors)
     return ElasticConstants(*(tensor / units.GPa for tensor in tensors), crystal.symmetry.standard, independent, atoms)
 
 

@@ -139,7 +139,7 @@ def cohesive_energy_of(crystal, energy, atom_energies=None):
     float
         Cohesive energy, eV/atom.
     """
-    symbols = ase.Atoms(crystal.symmetry.numbers).get_chemical_symbols()
+    symbols = crystal.template.get_chemical_symbols()
     if atom_energies is None:
         atom_energies = {symbol: _atom_energy(symbol, crystal.calculator) for symbol in set(symbols)}
     return float(sum(atom_energies[symbol] for symbol in symbols) - energy) / len(symbols)

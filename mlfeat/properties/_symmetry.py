@@ -34,8 +34,8 @@ class Symmetry:
         Rows are the primitive lattice vectors, Å.
     positions : array of shape (n_primitive, 3)
         Atoms of the primitive cell, Å.
-    numbers : array of shape (n_primitive,)
-        Their atomic numbers.
+    indices : int array of shape (n_primitive,)
+        Which atoms of the given structure these are.
     rotations : array of shape (n_operations, 3, 3)
         Rotations and reflections of Cartesian column vectors.
     images : int array of shape (n_operations, n_primitive)
@@ -48,7 +48,7 @@ class Symmetry:
 
     cell: np.ndarray
     positions: np.ndarray
-    numbers: np.ndarray
+    indices: np.ndarray
     rotations: np.ndarray
     images: np.ndarray
     conventional: np.ndarray
@@ -63,7 +63,7 @@ class Symmetry:
     @cached_property
     def displacements(self):
         """Orthonormal displacements (n, n_primitive, 3) that keep the symmetry, without translations of the whole."""
-        n_atoms = len(self.numbers)
+        n_atoms = len(self.positions)
         averaged = np.zeros((n_atoms, n_atoms, 3, 3))
         for rotation, image in zip(self.rotations, self.images, strict=True):
             averaged[image, np.arange(n_atoms)] += rotation / len(self.rotations)
@@ -79,6 +79,8 @@ class Symmetry:
 
 def symmetry_of(atoms, symprec):
     """Symmetry of a structure; that of the last ones is remembered.
+
+    Atoms of different elements, initial magnetic moments or initial charges are different.
 
     Parameters
     ----------
@@ -99,25 +101,30 @@ def symmetry_of(atoms, symprec):
     check_atoms(atoms)
     if not atoms.pbc.all():
         raise ValueError(f"pbc={atoms.pbc.tolist()}: a crystal must be periodic in all three directions")
-    numbers = np.asarray(atoms.numbers, dtype=np.intp)
-    return _analyze(atoms.cell.array.tobytes(), atoms.positions.tobytes(), numbers.tobytes(), symprec)
+    return _analyze(atoms.cell.array.tobytes(), atoms.positions.tobytes(), _kinds(atoms).tobytes(), symprec)
+
+
+def _kinds(atoms):
+    names = [name for name in ("numbers", "initial_magmoms", "initial_charges") if name in atoms.arrays]
+    columns = np.column_stack([atoms.arrays[name] for name in names])
+    return np.unique(columns, axis=0, return_inverse=True)[1].astype(np.intp).ravel()
 
 
 @lru_cache(maxsize=256)
-def _analyze(cell, positions, numbers, symprec):
+def _analyze(cell, positions, kinds, symprec):
     cell, positions = (np.frombuffer(data).reshape(-1, 3) for data in (cell, positions))
-    numbers = np.frombuffer(numbers, dtype=np.intp)
+    kinds = np.frombuffer(kinds, dtype=np.intp)
     if symprec is None:
-        return Symmetry(cell, positions, numbers, np.eye(3)[None], np.arange(len(numbers))[None], np.eye(3), np.eye(3))
-    given = _dataset(cell, positions, numbers, symprec)
+        everything = np.arange(len(kinds))
+        return Symmetry(cell, positions, everything, np.eye(3)[None], everything[None], np.eye(3), np.eye(3))
+    given = _dataset(cell, positions, kinds, symprec)
     first = np.unique(given.mapping_to_primitive, return_index=True)[1]
-    cell, positions, numbers = given.primitive_lattice, positions[first], numbers[first]
-    found = _dataset(cell, positions, numbers, symprec)
-    return _idealized(cell, positions, numbers, found)
+    cell, positions = given.primitive_lattice, positions[first]
+    return _idealized(cell, positions, first, _dataset(cell, positions, kinds[first], symprec))
 
 
-def _dataset(cell, positions, numbers, symprec):
-    structure = (cell, positions @ np.linalg.inv(cell), numbers)
+def _dataset(cell, positions, kinds, symprec):
+    structure = (cell, positions @ np.linalg.inv(cell), kinds)
     with warnings.catch_warnings():
         # spglib 2.7 and 2.8 warn at every call that they will raise errors; before they return None.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -130,7 +137,7 @@ def _dataset(cell, positions, numbers, symprec):
     return found
 
 
-def _idealized(cell, positions, numbers, found):
+def _idealized(cell, positions, indices, found):
     """The symmetry with a cell and positions that have it to rounding, not only to symprec."""
     rotations = found.rotations.astype(float)
     inverse = np.linalg.inv(cell)
@@ -148,7 +155,7 @@ def _idealized(cell, positions, numbers, found):
     return Symmetry(
         stretched,
         (fractions + corrections) @ stretched,
-        numbers,
+        indices,
         cartesian,
         images,
         np.linalg.inv(found.transformation_matrix).T,
