@@ -2,6 +2,7 @@
 
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from _pair_crystal import BOND_STIFFNESS, bonds, nearest_neighbors, pair_crystal
@@ -10,7 +11,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.phonons import Phonons as AsePhonons
 
-from mlfeat.properties import elastic_constants, phonons, relax_crystal
+from mlfeat.io import read_mtp, read_snap
+from mlfeat.properties import PhononDisplay, elastic_constants, phonons, relax_crystal
 
 pytest.importorskip("phonopy")
 pytest.importorskip("seekpath")
@@ -165,3 +167,54 @@ class Counting(EMT):
         super().calculate(*args, **kwargs)
         self.n_calls += 1
         self.results["forces"] = self.results["forces"] + self.shift
+
+
+def test_display_draws_bands_names_and_reference(copper):
+    display = PhononDisplay.from_phonons(copper, reference=copper, label="EMT", reference_label="again")
+    bands, density = display.axes_
+    assert [text.get_text() for text in bands.get_xticklabels()] == ["Γ", "X", "U|K", "Γ", "L", "W", "X"]
+    curves = [line for line in bands.get_lines() if line.get_label() == "EMT" or line.get_linestyle() == "--"]
+    assert len(curves) == 2 * 3 * len(copper.segments)
+    drawn = np.concatenate([line.get_ydata() for line in bands.get_lines() if line.get_label() == "EMT"])
+    assert drawn[: copper.segments[0].stop] == pytest.approx(copper.frequencies[copper.segments[0], 0])
+    assert [text.get_text() for text in display.figure_.legends[0].get_texts()] == ["again", "EMT"]
+    assert any(np.array_equal(line.get_xdata(), copper.dos) for line in density.get_lines())
+    plt.close(display.figure_)
+
+
+def test_display_draws_measured_points_where_they_are_on_the_path(copper):
+    points = np.array([[0.25, 0, 0.25], [0.1, 0.2, 0.4], [0.25, 0.25, 0.25]])
+    display = PhononDisplay.from_phonons(copper, reference=(points, [3.0, 4.0, 5.0]))
+    drawn = [line.get_xydata() for line in display.axes_[0].get_lines() if line.get_marker() == "o"]
+    middle_of_gx = copper.distances[copper.segments[0].stop - 1] / 2
+    middle_of_gl = copper.distances[[copper.segments[3].start, copper.segments[3].stop - 1]].mean()
+    assert np.concatenate(drawn) == pytest.approx(np.array([[middle_of_gx, 3.0], [middle_of_gl, 5.0]]))
+    plt.close(display.figure_)
+
+
+def test_display_of_a_calculator_calculates_the_reference_too():
+    settings = {"supercell": 1, "mesh": 10.0, "path": "Γ-X"}
+    display = PhononDisplay.from_calculator(EMT(), bulk("Cu"), reference=EMT(), **settings)
+    assert display.phonons.labels == display.reference.labels == (("Γ", "X"),)
+    plt.close(display.figure_)
+    with pytest.raises(ValueError, match="another path: Γ-X, not Γ-L"):
+        PhononDisplay(phonons(bulk("Cu"), EMT(), supercell=1, mesh=10.0, path="Γ-L"), reference=display.phonons)
+    with pytest.raises(ValueError, match=r"must be \(n, 3\)"):
+        PhononDisplay(display.phonons, reference=([[0, 0, 0]], [1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("element", "method", "highest", "n_atoms"),
+    [("Mo", "snap", (7.5, 8.8), 54), ("Ni", "snap", (8.3, 9.5), 108), ("Mo", "mtp", (7.3, 8.8), 54)],
+)
+def test_published_potentials_are_stable(shared, element, method, highest, n_atoms):
+    # Neutrons see highest frequencies of 8.1 THz in Mo and 8.9 THz in Ni.
+    folder = shared / "models" / element / method
+    if method == "snap":
+        model = read_snap(*sorted(folder.glob("*.snapcoeff")), *sorted(folder.glob("*.snapparam")))
+    else:
+        model = read_mtp(folder / "fitted.mtp", species=[element])
+    found = phonons(bulk(element), model, mesh=30.0)
+    assert len(found.supercell) == n_atoms
+    assert found.is_stable
+    assert highest[0] < found.frequencies.max() < highest[1]

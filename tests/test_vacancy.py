@@ -1,5 +1,6 @@
 """Vacancies: energies of bonds that break, supercells made by hand, and saddle points found directly."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from _pair_crystal import bond_energy, bonds, pair_crystal
@@ -9,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixedPlane
 from ase.optimize import BFGS
 
-from mlfeat.properties import relax_crystal, vacancy_formation_energy, vacancy_migration
+from mlfeat.properties import MigrationDisplay, relax_crystal, vacancy_formation_energy, vacancy_migration
 
 
 @pytest.mark.parametrize(("lattice", "n_bonds"), [("fcc", 12), ("bcc", 8), ("diamond", 4)])
@@ -171,3 +172,12 @@ class Counting(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
         self.structures.append(atoms.copy())
         self.results = {"energy": self.energy, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}
+
+
+def test_display_draws_images_and_barrier(copper_path):
+    display = MigrationDisplay.from_path(copper_path, reference=copper_path, label="EMT")
+    dots = [line for line in display.ax_.get_lines() if line.get_marker() == "o"]
+    assert dots[-1].get_xydata() == pytest.approx(np.column_stack([copper_path.distances, copper_path.energies]))
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == [f"{name}: {copper_path.barrier:.2f} eV" for name in ("reference", "EMT")]
+    plt.close(display.figure_)

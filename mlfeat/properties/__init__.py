@@ -7,6 +7,8 @@ from mlfeat.properties._equation_of_state import EquationOfState, equation_of_st
 from mlfeat.properties._equation_of_state_display import EquationOfStateDisplay
 from mlfeat.properties._lattice import cohesive_energy, crystal_of_element, lattice_constants, relax_crystal
 from mlfeat.properties._migration import MigrationPath, vacancy_migration
+from mlfeat.properties._migration_display import MigrationDisplay
+from mlfeat.properties._phonon_display import PhononDisplay
 from mlfeat.properties._phonons import Phonons, phonons
 from mlfeat.properties._summary import crystal_properties
 from mlfeat.properties._surface import surface_energy
@@ -18,8 +20,10 @@ __all__ = [
     "EnergyDrift",
     "EquationOfState",
     "EquationOfStateDisplay",
+    "MigrationDisplay",
     "MigrationPath",
     "ModulusAverages",
+    "PhononDisplay",
     "Phonons",
     "cohesive_energy",
     "crystal_of_element",

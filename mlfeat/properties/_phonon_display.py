@@ -1,0 +1,225 @@
+"""Phonon bands and density of states, a reference beside them."""
+
+import numpy as np
+
+from mlfeat.plotting._style import COLORS, GRID
+from mlfeat.properties._phonons import Phonons, phonons
+
+__all__ = ["PhononDisplay"]
+
+_REFERENCE = {"color": "0.45", "linewidth": 1.1, "linestyle": "--"}
+_ON_PATH = 1e-3  # how far wave vectors of reference points may be from the path, in units of the reciprocal lattice
+
+
+class PhononDisplay:
+    """Phonon dispersion with the density of states beside it.
+
+    Parameters
+    ----------
+    phonons : Phonons
+        What to draw.
+    reference : Phonons, tuple of (array of shape (n, 3), array of shape (n,) or (n, n_bands)), or None
+        What to draw beside it, gray: phonons along the same path (dashed), such as those of DFT's forces by the same
+        function; or wave vectors, in units of the reciprocal lattice vectors of the primitive cell, and frequencies
+        (THz), as measured ones (circles), of which those on the path are drawn.
+    label : str, default="potential"
+        Name of the phonons in the legend; there is none without a reference.
+    reference_label : str, default="reference"
+        Name of the reference.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    axes_ : array of matplotlib.axes.Axes, shape (2,)
+        Panels of the bands and of the density of states.
+
+    Raises
+    ------
+    ValueError
+        If the reference has another path, or other shapes.
+    """
+
+    def __init__(self, phonons, *, reference=None, label="model", reference_label="reference"):
+        if isinstance(reference, Phonons) and reference.labels != phonons.labels:
+            raise ValueError(
+                f"the reference has another path: {_name(reference.labels)}, not {_name(phonons.labels)}; "
+                "calculate both with the same path"
+            )
+        self.phonons = phonons
+        self.reference = reference if reference is None or isinstance(reference, Phonons) else _points(reference)
+        self.label = label
+        self.reference_label = reference_label
+
+    @classmethod
+    def from_phonons(cls, phonons, *, figure=None, **options):
+        """Draw phonons.
+
+        Parameters
+        ----------
+        phonons : Phonons
+            What to draw.
+        figure : matplotlib.figure.Figure or None
+            As `plot` takes it.
+        **options : dict
+            `reference`, `label` and `reference_label`.
+
+        Returns
+        -------
+        PhononDisplay
+        """
+        return cls(phonons, **options).plot(figure)
+
+    @classmethod
+    def from_calculator(
+        cls,
+        calculator,
+        atoms,
+        *,
+        reference=None,
+        label="model",
+        reference_label="reference",
+        figure=None,
+        **options,
+    ):
+        """Calculate phonons and draw them.
+
+        Parameters
+        ----------
+        calculator : ase calculator, Pipeline, search or None
+            As `phonons` takes it.
+        atoms : ase.Atoms
+            Any cell of a crystal.
+        reference, label, reference_label : object
+            As for the class; a reference may be an ASE calculator or a model too: its phonons are then calculated with
+            the same options.
+        figure : matplotlib.figure.Figure or None
+            As `plot` takes it.
+        **options : dict
+            Of `phonons`.
+
+        Returns
+        -------
+        PhononDisplay
+        """
+        if hasattr(reference, "get_property") or hasattr(reference, "predict"):
+            reference = phonons(atoms, reference, **options)
+        found = phonons(atoms, calculator, **options)
+        return cls(found, reference=reference, label=label, reference_label=reference_label).plot(figure)
+
+    @classmethod
+    def from_estimator(cls, estimator, atoms, **options):
+        """Calculate phonons with a fitted model and draw them.
+
+        Parameters
+        ----------
+        estimator : Pipeline or search
+            A fitted model.
+        atoms : ase.Atoms
+            Any cell of a crystal.
+        **options : dict
+            As `from_calculator` takes them.
+
+        Returns
+        -------
+        PhononDisplay
+        """
+        return cls.from_calculator(estimator, atoms, **options)
+
+    def plot(self, figure=None):
+        """Draw.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure or None
+            Where to draw; None makes a figure with pyplot.
+
+        Returns
+        -------
+        PhononDisplay
+            Itself.
+        """
+        if figure is None:
+            from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
+
+            figure = pyplot.figure(figsize=(7.2, 4.2))
+        figure.set_layout_engine("constrained")
+        self.figure_ = figure
+        self.axes_ = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+        bands, density = self.axes_
+        own = {"color": COLORS[0], "linewidth": 1.4, "zorder": 3, "label": self.label}
+        if isinstance(self.reference, Phonons):
+            style = {**_REFERENCE, "zorder": 4, "label": self.reference_label}
+            _draw_bands(bands, self.phonons, self.reference, style)
+            density.plot(self.reference.dos, self.reference.dos_frequencies, **style)
+        elif self.reference is not None:
+            _draw_points(bands, self.phonons, *self.reference, self.reference_label)
+        _draw_bands(bands, self.phonons, self.phonons, own)
+        density.plot(self.phonons.dos, self.phonons.dos_frequencies, **own)
+        density.fill_betweenx(self.phonons.dos_frequencies, self.phonons.dos, color=COLORS[0], alpha=0.15, linewidth=0)
+        self._finish(bands, density)
+        return self
+
+    def _finish(self, bands, density):
+        ticks, names = _ticks(self.phonons)
+        bands.set_xticks(ticks, names)
+        bands.set(xlim=(0, self.phonons.distances[-1]), ylabel="frequency (THz)")
+        if self.phonons.lowest_frequency > -0.05:
+            bands.set_ylim(bottom=0)
+        density.set_xlim(left=0)
+        density.set_xlabel("DOS (1/THz)")
+        for ax in (bands, density):
+            ax.axhline(0, color="0.3", linewidth=0.8, zorder=1)
+            ax.grid(axis="y", **GRID)
+            ax.set_axisbelow(True)
+        bands.grid(axis="x", color="0.6", linewidth=0.8)
+        bands.tick_params(axis="x", length=0)
+        if self.reference is not None:
+            handles, labels = bands.get_legend_handles_labels()
+            entries = dict(zip(labels, handles, strict=True))
+            place = {"loc": "outside upper center", "ncols": 2, "frameon": False}
+            self.figure_.legend(entries.values(), entries.keys(), **place)
+
+
+def _name(labels):
+    return ", ".join("-".join(pair) for pair in labels)
+
+
+def _points(reference):
+    qpoints, frequencies = (np.asarray(part, dtype=float) for part in reference)
+    if qpoints.ndim != 2 or qpoints.shape[1] != 3 or len(frequencies) != len(qpoints) or frequencies.ndim > 2:
+        raise ValueError(
+            f"reference: wave vectors of shape {qpoints.shape} and frequencies of shape {frequencies.shape}; "
+            "must be (n, 3), and (n,) or (n, n_bands)"
+        )
+    return qpoints, frequencies.reshape(len(qpoints), -1)
+
+
+def _draw_bands(ax, frame, found, style):
+    """Bands of `found`, stretched to the path of `frame`: lattice constants may differ a little."""
+    for place, segment in zip(frame.segments, found.segments, strict=True):
+        start, stop = frame.distances[place.start], frame.distances[place.stop - 1]
+        own = found.distances[segment] - found.distances[segment.start]
+        ax.plot(start + own * (stop - start) / own[-1], found.frequencies[segment], **style)
+
+
+def _draw_points(ax, frame, qpoints, frequencies, label):
+    style = {"linestyle": "", "marker": "o", "markersize": 4.5, "markerfacecolor": "none", "color": "0.35"}
+    for place in frame.segments:
+        start, end = frame.qpoints[place.start], frame.qpoints[place.stop - 1]
+        along = (qpoints - start) @ (end - start) / ((end - start) @ (end - start))
+        away = np.abs(start + along[:, None] * (end - start) - qpoints).max(axis=1)
+        kept = (away < _ON_PATH) & (along > -_ON_PATH) & (along < 1 + _ON_PATH)
+        first, last = frame.distances[place.start], frame.distances[place.stop - 1]
+        ax.plot(first + along[kept] * (last - first), frequencies[kept], zorder=4, label=label, **style)
+
+
+def _ticks(found):
+    """Distances and names of the ends of the segments, both names where the path jumps."""
+    ticks, names = [found.distances[0]], [found.labels[0][0]]
+    for number, (place, (start, end)) in enumerate(zip(found.segments, found.labels, strict=True)):
+        if number and start != names[-1]:
+            names[-1] += f"|{start}"
+        ticks.append(found.distances[place.stop - 1])
+        names.append(end)
+    return ticks, names
