@@ -18,6 +18,7 @@ from pathlib import Path
 import acsf
 import ase.io
 import dscribe_peer
+import evolution
 import featomic_peer
 import gap
 import kalman
@@ -276,6 +277,7 @@ PARTS = {
     "kalman": ("Kalman filter: an update\n\n" + kalman.HEADER, kalman.measure),
     "mtp": ("Moment tensors: energy, per-atom energies, forces and stress\n\n" + mtp.HEADER, mtp.measure_speed),
     "mtpfit": ("Moment tensors: " + mtpfit.HEADER, mtpfit.measure),
+    "evolution": ("Evolution search on the Mo training set\n\n" + evolution.HEADER, evolution.measure),
     "gapfit": ("GAP: fit with energies, forces and stresses\n\n" + gap.FIT_HEADER, gap.measure_fit),
 }
 

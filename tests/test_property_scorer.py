@@ -1,4 +1,4 @@
-"""The scorer of properties: its numbers are those of `mlfeat.properties` and of the errors, and nothing makes it fail."""
+"""The scorer of properties: its numbers are those of `mlfeat.properties` and of the errors, for bad models too."""
 
 import pickle
 
