@@ -1,12 +1,12 @@
 """Where joblib's workers are: threads of this process, other processes, or a Dask cluster on other machines."""
 
 import pickle
+from contextlib import nullcontext
 
-import numpy as np
 from joblib import Parallel, effective_n_jobs, parallel_config
 from joblib.parallel import BACKENDS, get_active_backend
 
-__all__ = ["count_threads", "count_workers", "make_parallel", "on_cluster", "pack", "unpack"]
+__all__ = ["Parcel", "at_home", "count_threads", "count_workers", "make_parallel", "on_cluster"]
 
 
 def on_cluster(n_jobs):
@@ -31,28 +31,38 @@ def count_workers(n_jobs):
     return max(1, effective_n_jobs(n_jobs) if on_cluster(n_jobs) else count_threads(n_jobs))
 
 
-def make_parallel(n_jobs):
-    """Make a Parallel on joblib's active backend: threads if none was chosen, or if Dask's is not to be used."""
-    at_home = _dask_is_active() and not on_cluster(n_jobs)
-    where = {"require": "sharedmem"} if at_home else {"prefer": "threads"}
-    # Tasks are large and few: if joblib joined some, workers would stand idle.
-    return Parallel(n_jobs=n_jobs, batch_size=1, **where)
+def make_parallel(n_jobs, prefer="threads", **options):
+    """Make a Parallel on joblib's active backend: as preferred if none was chosen, threads if Dask's has no part in it.
 
-
-def pack(*content):
-    """Pickle what a task on a cluster needs, to an array of bytes.
-
-    Dask's backend for joblib sends arrays straight to the workers, and once if several tasks have the same one; all
-    other arguments go through the scheduler with each task.
+    Tasks are to be large and few: they are not joined, so that no worker stands idle.
     """
-    import cloudpickle  # Dask needs it, so it is there
+    stays = _dask_is_active() and not on_cluster(n_jobs)
+    where = {"require": "sharedmem"} if stays else {"prefer": prefer}
+    return Parallel(n_jobs=n_jobs, batch_size=1, **where, **options)
 
-    return np.frombuffer(cloudpickle.dumps(content), dtype=np.uint8)
+
+def at_home():
+    """Context for a task: what it calls, scikit-learn's cross-validation too, sends no tasks to a cluster."""
+    return parallel_config("threading", n_jobs=1) if _dask_is_active() else nullcontext()
 
 
-def unpack(packed):
-    """The content of an array that `pack` made."""
-    return pickle.loads(packed)
+class Parcel:
+    """What tasks on a cluster need, as an argument of theirs.
+
+    Dask's backend for joblib sends arguments that are large straight to the workers, and once if several tasks have the
+    same; all others go through the scheduler with each task. Tasks must not change the content.
+
+    Parameters
+    ----------
+    *content : object
+        What can be pickled.
+    """
+
+    def __init__(self, *content):
+        self.content = content
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + len(pickle.dumps(self.content))
 
 
 def _dask_is_active():

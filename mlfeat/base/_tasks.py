@@ -4,7 +4,7 @@ import ase
 import joblib
 import numpy as np
 
-from mlfeat._cluster import count_workers, make_parallel, pack, unpack
+from mlfeat._cluster import Parcel, count_workers, make_parallel
 
 __all__ = ["compute_tasks", "divide"]
 
@@ -39,13 +39,14 @@ def divide(structures, n_jobs):
 
 def compute_tasks(descriptor, tasks):
     """Pairs and values under each key of all tasks; the workers keep them in the caches of their own."""
-    packed = pack(descriptor)
-    parts = make_parallel(descriptor.n_jobs)(joblib.delayed(_compute)(packed, pack(task)) for task in tasks)
+    common = Parcel(descriptor)
+    parts = make_parallel(descriptor.n_jobs)(joblib.delayed(_compute)(common, Parcel(task)) for task in tasks)
     found = {key: pair for part in parts for key, pair in part.items()}
     for _, values in found.values():
         values.flags.writeable = False
     return found
 
 
-def _compute(descriptor, structures):
-    return unpack(descriptor)[0]._compute(unpack(structures)[0])
+def _compute(common, part):
+    (descriptor,), (structures,) = common.content, part.content
+    return descriptor._compute(structures)

@@ -8,7 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from mlfeat._cluster import count_workers, make_parallel, on_cluster, pack, unpack
+from mlfeat._cluster import Parcel, count_workers, make_parallel, on_cluster
 from mlfeat.potentials._rows import KINDS
 
 logger = logging.getLogger("mlfeat")
@@ -74,11 +74,11 @@ def _tasks(rows, make_blocks):
 def _cluster_tasks(rows, make_blocks):
     first, bare = rows.items[0], copy.copy(rows)
     bare.items = bare.targets = bare.sample_weight = None
-    common = pack(bare, make_blocks, first.descriptor, first.steps, rows.items.feature_names)
+    common = Parcel(bare, make_blocks, first.descriptor, first.steps, rows.items.feature_names)
 
     def make_task(part):
         structures = [_with_group(item.pairs.to_atoms(), item.group) for item in rows.items[part]]
-        return delayed(_summarize_structures)(common, pack(structures, rows.targets[part], rows.sample_weight[part]))
+        return delayed(_summarize_structures)(common, Parcel(structures, rows.targets[part], rows.sample_weight[part]))
 
     return make_task
 
@@ -89,8 +89,9 @@ def _with_group(atoms, group):
 
 
 def _summarize_structures(common, part):
-    rows, make_blocks, descriptor, steps, names = unpack(common)
-    structures, rows.targets, rows.sample_weight = unpack(part)
+    bare, make_blocks, descriptor, steps, names = common.content
+    rows = copy.copy(bare)
+    structures, rows.targets, rows.sample_weight = part.content
     rows.items = descriptor.transform(structures)
     for step in steps:
         rows.items = rows.items.then(step, names)
