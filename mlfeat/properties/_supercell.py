@@ -73,9 +73,9 @@ class Supercell:
         sites = _sites(atoms.positions, crystal)
         if relax:
             crystal, _ = crystal.relaxed(**{"fmax": 1e-4, "smax": 1e-5, "max_steps": 200, **relaxation})
-        primitive = ase.Atoms(crystal.symmetry.numbers, crystal.positions, cell=crystal.cell, pbc=True)
-        masses = atoms.get_masses()
-        primitive.set_masses([masses[sites == site].mean() for site in range(len(primitive))])
+        primitive = crystal.template.copy()
+        primitive.set_cell(crystal.cell)
+        primitive.positions[:] = crystal.positions
         large = make_supercell(primitive, repeats @ conventional, wrap=False)
         return cls(large, primitive, conventional, repeats, sites, crystal.calculator)
 

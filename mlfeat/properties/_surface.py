@@ -2,7 +2,6 @@
 
 from math import ceil, gcd
 
-import ase
 import numpy as np
 from ase import units
 from ase.build import surface
@@ -120,9 +119,7 @@ def _slab(primitive, indices, min_thickness, vacuum):
     # Atoms of n_cells periods above the cut: the slab is whole cells whatever the place of the cut.
     rank = np.floor((heights - bottom) / spacing)
     slab = column[(rank >= 0) & (rank < n_cells)]
-    height = np.ptp(slab.positions[:, 2]) + vacuum
-    cell = [column.cell[0], column.cell[1], [0.0, 0.0, height]]
-    slab = ase.Atoms(slab.numbers, slab.positions, cell=cell, pbc=True)
+    slab.set_cell([column.cell[0], column.cell[1], [0.0, 0.0, np.ptp(slab.positions[:, 2]) + vacuum]])
     slab.positions[:, 2] += vacuum / 2 - slab.positions[:, 2].min()
     return slab, n_cells
 
