@@ -225,7 +225,8 @@ def test_usual_names_in_extended_xyz(tmp_path, energy, forces, stress):
 def test_named_keys(tmp_path):
     path = write_xyz(tmp_path / "a.xyz", "e_total", "f", "my_virial")
     with pytest.warns(UserWarning, match=r"no structure has an energy; the first one has f, e_total|e_total, f"):
-        assert read_structures(path, check=False)[0].calc is None
+        assert read_structures(path)[0].calc is None
+    assert read_structures(path, check=False)[0].calc is None
     keys = {"energy_key": "e_total", "forces_key": "f", "virial_key": "my_virial"}
     check_same(read_structures(path, **keys))
     with pytest.raises(ValueError, match="no structure has 'e_tot', which energy_key asks for"):
@@ -337,8 +338,12 @@ def test_index(tmp_path, index):
     expected = ase.io.read(path, index)
     found = read_structures(path, index, check=False)
     check_same(found, expected if isinstance(expected, list) else [expected])
-    with pytest.raises(ValueError, match="no structure of index 3"):
+    with pytest.raises(ValueError, match="there is no structure 3"):
         read_structures(path, 3)
+    with pytest.raises(ValueError, match="there is no structure 3:5"):
+        read_structures(path, "3:5")
+    with pytest.raises(ValueError, match="index='x': should be a number or a slice"):
+        read_structures(path, "x")
 
 
 def test_folders_and_patterns(tmp_path):
@@ -440,7 +445,15 @@ def test_a_blank_line_hides_nothing(tmp_path):
         read_structures(path)
 
 
-@pytest.mark.parametrize(("old", "new"), [(r"energy=[-.\d]+", "energy=nan1"), (r"(?m)^Cu ([-.\d]+)", "Cu nan")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"energy=[-.\d]+", "energy=nan"),
+        (r"energy=[-.\d]+", "energy=low"),
+        (r"(?m)^Cu ([-.\d]+)", "Cu nan"),
+        (r"(?m)([-.\d]+)$", "nan"),
+    ],
+)
 def test_numbers_that_are_none_are_refused(tmp_path, old, new):
     path = write_xyz(tmp_path / "a.xyz")
     path.write_text(re.sub(old, new, path.read_text(), count=1))

@@ -1,6 +1,7 @@
 """Structures with their energies, forces and stresses from files of many programs."""
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 from ase.io.formats import string2index
@@ -62,7 +63,7 @@ def read_structures(
     group : str, default=None
         Group of all structures. None: see below.
     check : bool, default=True
-        Whether stresses are compared with energies, see `check_stress`, group by group.
+        Whether to look for what is missing, and to compare stresses with energies group by group, see `check_stress`.
     progress : bool or None, default=False
         Whether a progress bar over files is drawn on stderr; None draws it on a terminal only.
 
@@ -127,7 +128,7 @@ def read_structures(
     >>> structures = read_structures("runs/*/OUTCAR", index=-1)  # doctest: +SKIP
     >>> print(describe_structures(structures))  # doctest: +SKIP
     """
-    index = string2index(index) if isinstance(index, str) else index
+    index = _as_index(index, path)
     options = Options(None if species is None else check_species(species), units, shear_order, energy_key, stress_key)
     keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key, "virial": virial_key}
     structures, differing = [], {}
@@ -139,13 +140,30 @@ def read_structures(
                 differing.setdefault(pair, f"{file}@{number}")
             _label(atoms, f"{file}@{number}", group, own_group)
             structures.append(atoms)
-    _check_keys(keys, structures)
+    _check_keys(keys, structures, path)
     for (taken, other), where in differing.items():
         _warn(f"{where}: {taken!r} and {other!r} differ; {taken!r} is taken, name the other by its key if you want it")
-    _warn_of_missing(structures)
     if check:
-        _warn_of_stress(structures)
+        _warn_of_missing(structures)
+        warn_of_stress(structures, stacklevel=3)
     return structures
+
+
+def warn_of_stress(structures, stacklevel=2):
+    """Warn of each group whose stresses contradict energies, see `check_stress`; `stacklevel` is that of the caller."""
+    groups = get_groups(structures)
+    for group in np.unique(groups):
+        chosen = np.flatnonzero(groups == group)
+        for message in check_stress([structures[k] for k in chosen]).contradictions:
+            place = f"group {str(group)!r}: " if group else ""
+            warnings.warn(place + message, UserWarning, stacklevel=stacklevel + 1)
+
+
+def _as_index(index, path):
+    found = string2index(index) if isinstance(index, str) else index
+    if not isinstance(found, Integral | slice):
+        raise ValueError(f"{path}: index={index!r}: should be a number or a slice, as in '-10:'")
+    return found
 
 
 def _settle(atoms, keys, file, number):
@@ -163,11 +181,11 @@ def _label(atoms, source, group, own_group):
         atoms.info["group"] = str(found) if group is None else group
 
 
-def _check_keys(keys, structures):
+def _check_keys(keys, structures, path):
     for name, key in keys.items():
         result = "stress" if name == "virial" else name
         if key is not None and not any(result in getattr(atoms.calc, "results", {}) for atoms in structures):
-            raise ValueError(f"no structure has {key!r}, which {name}_key asks for; {_names(structures)}")
+            raise ValueError(f"{path}: no structure has {key!r}, which {name}_key asks for; {_names(structures)}")
 
 
 def _names(structures):
@@ -183,14 +201,6 @@ def _warn_of_missing(structures):
                 _warn(f"no structure has an energy; {_names(structures)}, if one is the energy, name it by energy_key")
         elif len(indices):
             _warn(f"{len(indices)} of {len(structures)} structures have no {name}: {summary.listed(name)}")
-
-
-def _warn_of_stress(structures):
-    groups = get_groups(structures)
-    for group in np.unique(groups):
-        chosen = np.flatnonzero(groups == group)
-        for message in check_stress([structures[k] for k in chosen]).contradictions:
-            _warn(f"{f'group {str(group)!r}: ' if group else ''}{message}")
 
 
 def _warn(message):

@@ -92,7 +92,14 @@ def read_file(path, name, index, options):
         none = False
         yield item
     if none:
-        raise ValueError(f"{path}: there is no structure of index {index}")
+        raise ValueError(f"{path}: there is no structure {_text(index)}")
+
+
+def _text(index):
+    if not isinstance(index, slice):
+        return str(index)
+    bounds = [index.start, index.stop] if index.step is None else [index.start, index.stop, index.step]
+    return ":".join("" if k is None else str(k) for k in bounds)
 
 
 def _numbered(path, name, options):

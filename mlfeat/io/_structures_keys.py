@@ -77,7 +77,8 @@ def settle(atoms, keys):
 
 def _empty(value, name):
     try:
-        return value.size == 0 or _is_missing(None if value.dtype == object and value.ndim == 0 else value)
+        none = value.size == 0 or value.dtype == object and value.ndim == 0
+        return none or name != "energy" and _is_missing(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} should be numbers, not {value!r:.60}") from None
 
