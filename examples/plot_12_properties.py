@@ -1,0 +1,61 @@
+"""
+Properties of a fitted potential
+================================
+
+Small errors of energies and forces: are stiffness and vibrations right too?
+
+What a potential is for are properties that it was not fitted to. `mlfeat.properties` calculates them with a fitted
+model or any ASE calculator, so that a reference (EMT here, DFT elsewhere) is one more call.
+"""
+
+# %%
+# A potential for copper, fitted to EMT's energies, forces and stresses:
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from mlfeat import Bispectrum, LinearPotential, make_targets, metrics
+from mlfeat.datasets import make_emt_structures, split_by_group
+
+train, test = split_by_group(make_emt_structures("Cu"))
+potential = LinearPotential(Ridge(1e-8), energy_weight=1e3, stress_weight=1e4)
+model = make_pipeline(Bispectrum(cutoff=3.8, twojmax=6), potential)
+model.fit(train, make_targets(train))
+
+errors = metrics.evaluate(model, test)
+print(f"{1000 * errors['energy_rmse']:.1f} meV/atom, {errors['force_rmse']:.3f} eV/Å")
+
+# %%
+# Numbers first: lattice constant (Å), volume of an atom (Å³), elastic constants and moduli (GPa), what a vacancy costs
+# (eV), and what surfaces cost (J/m²).
+from mlfeat.properties import crystal_properties
+
+copper = bulk("Cu")
+which = ("lattice", "elastic", "vacancy", "surface")
+found, known = (crystal_properties(copper, calculator, which) for calculator in (model, EMT()))
+print(f"{'':26}   model     EMT")
+for name, value in found.items():
+    print(f"{name:26}{value:8.3f}{known[name]:8.3f}")
+
+# %%
+# Energy against volume, with the Birch-Murnaghan equation through it:
+from mlfeat.properties import EquationOfStateDisplay, equation_of_state
+
+EquationOfStateDisplay.from_estimator(model, copper, reference=equation_of_state(copper, EMT()), reference_label="EMT")
+
+# %%
+# Phonons need forces to a thousandth of an electronvolt per ångström when atoms move by a hundredth of an ångström.
+# Bands follow seekpath's path through the Brillouin zone. None of them is imaginary: the crystal is stable.
+from mlfeat.properties import PhononDisplay
+
+display = PhononDisplay.from_estimator(model, copper, reference=EMT(), reference_label="EMT")
+print(display.phonons, "stable" if display.phonons.is_stable else "not stable")
+
+# %%
+# Does it stay a crystal when it is hot? Dynamics at constant energy show whether forces are the gradient of the energy,
+# at constant pressure whether atoms keep their places.
+from mlfeat.properties import npt_stability, nve_drift
+
+print(nve_drift(copper, model, n_steps=500, timestep=2.0))
+print(npt_stability(copper, model, temperature=600, n_steps=500, timestep=2.0))
