@@ -65,7 +65,7 @@ def rutile():
     "atoms",
     [
         pytest.param(bulk("Cu"), id="fcc"),
-        pytest.param(bulk("Cu", "hcp", a=2.6, c=4.1), id="hcp"),
+        pytest.param(bulk("Cu", "hcp", a=2.55, c=4.13), id="hcp"),
     ],
 )
 @pytest.mark.parametrize("symprec", [1e-3, None])
@@ -74,7 +74,7 @@ def test_relaxed_crystal_is_that_of_ase(atoms, symprec):
     found = relax_crystal(atoms, EMT(), symprec=symprec)
     expected = atoms.copy()
     expected.calc = EMT()
-    assert BFGS(FrechetCellFilter(expected), logfile=None).run(fmax=1e-5, steps=500)
+    assert BFGS(FrechetCellFilter(expected), logfile=None).run(fmax=2e-4, steps=500)
     np.testing.assert_allclose(found.cell.array, expected.cell.array, atol=2e-4)
     gaps = found.get_scaled_positions() - expected.get_scaled_positions()
     np.testing.assert_allclose(gaps - gaps[0] - np.round(gaps - gaps[0]), 0, atol=2e-4)
@@ -138,7 +138,7 @@ def test_lattice_constants_are_those_of_the_conventional_cell():
     a, b, c = lattice_constants(bulk("Cu", "hcp", a=2.6, c=4.1) * (1, 1, 2), EMT())
     found = relax_crystal(bulk("Cu", "hcp", a=2.6, c=4.1), EMT()).cell.cellpar()
     np.testing.assert_allclose([a, b, c], found[:3], rtol=1e-6)
-    np.testing.assert_allclose(lattice_constants(bulk("Mo", a=3.2), EMT(), relax=False), 3.2)
+    np.testing.assert_allclose(lattice_constants(bulk("Mo", a=3.2), relax=False), 3.2)
 
 
 def test_lennard_jones_crystal_has_the_sums_of_its_lattice():

@@ -76,7 +76,7 @@ class Crystal:
     @property
     def lattice_constants(self):
         """Lengths (3,) of the conventional lattice vectors, Å."""
-        return np.linalg.norm(self.symmetry.conventional @ self.cell, axis=1)
+        return self.symmetry.lattice_constants(self.cell)
 
     def to_atoms(self):
         """Make a structure of the primitive cell.

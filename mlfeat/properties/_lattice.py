@@ -6,6 +6,7 @@ import numpy as np
 from ase.data import atomic_numbers, reference_states
 
 from mlfeat.properties._crystal import Crystal
+from mlfeat.properties._symmetry import symmetry_of
 
 __all__ = ["cohesive_energy", "crystal_of_element", "lattice_constants", "relax_crystal"]
 
@@ -60,7 +61,7 @@ def lattice_constants(atoms, calculator=None, *, relax=True, fmax=1e-4, smax=1e-
     calculator : ase calculator, Pipeline, search or None
         As `relax_crystal` takes it.
     relax : bool, default=True
-        Relax the crystal first.
+        Relax the crystal first; False needs no calculator.
     fmax, smax, max_steps, symprec : float or int
         As `relax_crystal` takes them.
 
@@ -74,10 +75,11 @@ def lattice_constants(atoms, calculator=None, *, relax=True, fmax=1e-4, smax=1e-
     ValueError, RuntimeError
         As `relax_crystal` does.
     """
+    if not relax:
+        symmetry = symmetry_of(atoms, symprec)
+        return symmetry.lattice_constants(symmetry.cell)
     crystal = Crystal.from_atoms(atoms, calculator, symprec)
-    if relax:
-        crystal, _ = crystal.relaxed(fmax=fmax, smax=smax, max_steps=max_steps)
-    return crystal.lattice_constants
+    return crystal.relaxed(fmax=fmax, smax=smax, max_steps=max_steps)[0].lattice_constants
 
 
 def cohesive_energy(

@@ -54,6 +54,10 @@ class Symmetry:
     conventional: np.ndarray
     standard: np.ndarray
 
+    def lattice_constants(self, cell):
+        """Lengths (3,) of the conventional lattice vectors that belong to a primitive cell, Å."""
+        return np.linalg.norm(self.conventional @ cell, axis=1)
+
     @cached_property
     def strains(self):
         """Orthonormal symmetric tensors (n, 3, 3) that all operations leave as they are."""
