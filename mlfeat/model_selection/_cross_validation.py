@@ -52,11 +52,15 @@ class CrossValidation:
         cells, self.train, self.test = _cells(splits, len(features))
         parts = [accumulate(rows[cell], make, n_jobs) for cell in cells]
         self.keys = sorted(set().union(*(part.blocks for part in parts)))
-        width = self.n_species * (1 + features.shape[1]) + 1
-        self.grams = np.zeros((len(self.keys), len(parts), width, width))  # keys first: weighting is one product
+        self.width = self.n_species * (1 + features.shape[1]) + 1
+        rows, columns = np.triu_indices(self.width)
+        self.upper, self.lower = rows * self.width + columns, columns * self.width + rows
+        # Upper triangles, half of the memory and of the time to weigh them; keys first: weighting is one product.
+        self.grams = np.zeros((len(self.keys), len(parts), len(self.upper)))
         for number, part in enumerate(parts):
             for own, key in zip(self.grams[:, number], self.keys, strict=True):
-                own += part.blocks.get(key, 0)
+                if key in part.blocks:
+                    own += part.blocks[key].ravel()[self.upper]
         self.n_rows = np.array([[part.n_rows.get(key, 0) for part in parts] for key in self.keys])
 
     def errors(self, weights, alpha):
@@ -67,7 +71,7 @@ class CrossValidation:
         return {**self._rmse(squares, n_rows, groups), "groups": by_group}
 
     def weighted(self, weights):
-        """Gram matrix of each cell, (n_cells, width, width)."""
+        """Upper triangle of the Gram matrix of each cell, (n_cells, n_elements)."""
         return np.tensordot([weights(key) for key in self.keys], self.grams, 1)
 
     def split_errors(self, weighted, alpha):
@@ -90,8 +94,10 @@ class CrossValidation:
         squares = np.zeros((len(self.test), len(self.keys)))
         for own, train, test in zip(squares, self.train, self.test, strict=True):
             v = self._solution(weighted[train].sum(axis=0), alpha)
+            products = np.outer(v, v).ravel()[self.upper]
+            products[self.upper != self.lower] *= 2
             for cell in test:
-                own += (self.grams[:, cell] @ v) @ v
+                own += self.grams[:, cell] @ products
         return squares
 
     def _n_rows(self, test):
@@ -106,8 +112,11 @@ class CrossValidation:
             errors[name] = float(np.sqrt(max(0.0, squares[mine].sum()) / n)) if n else np.nan
         return errors
 
-    def _solution(self, gram, alpha):
+    def _solution(self, triangle, alpha):
         """Row @ solution is the residual: minus intercepts, minus coefficients, one."""
+        gram = np.empty(self.width**2)
+        gram[self.upper] = gram[self.lower] = triangle
+        gram = gram.reshape(self.width, self.width)
         rest, intercepts, _ = eliminate_normal(gram, self.n_species, self.free)
         coef = solve_normal(rest[:-1, :-1], rest[:-1, -1], alpha, with_factor=False).coef
         v = np.append(-coef, 1.0)

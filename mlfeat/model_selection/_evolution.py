@@ -253,12 +253,17 @@ class DifferentialEvolutionSearch(MetaEstimatorMixin, BaseEstimator):
         """What trials depend on, in words; the number of trials is not in it."""
         if self.checkpoint is None:
             return None
-        own = ("bounds", "strategy", "popsize", "mutation", "recombination", "random_state")
-        params = {name: value for name, value in self.estimator.get_params().items() if "n_jobs" not in name}
+        own = ("strategy", "popsize", "mutation", "recombination", "random_state")
+        params = {"": self.estimator, **self.estimator.get_params()}
+        params = {
+            name: type(value).__name__ if hasattr(value, "get_params") else value
+            for name, value in params.items()
+            if not name.endswith(("n_jobs", "steps", "verbose"))
+        }
         return {
             **{name: describe(getattr(self, name)) for name in own},
-            "estimator": describe({name: value for name, value in params.items() if not hasattr(value, "get_params")}),
-            "kind of estimator": type(self.estimator).__name__,
+            "bounds": describe(list(self.bounds.items())),
+            "estimator": describe(params),
             "scoring": describe(self.scorer_),
             "data": describe_data(X, y),
             "splits": describe_data([part for split in splits for part in split], 0),

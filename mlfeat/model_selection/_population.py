@@ -53,6 +53,7 @@ class Population:
         self.asked = []
         self.save = lambda: None
         self.saved = time.monotonic()
+        self.backwards = False
 
     def __enter__(self):
         self.parallel.__enter__()
@@ -92,7 +93,8 @@ class Population:
     def _try(self, keys):
         """Make the trials of some points, those that share work one after another."""
         todo = [(self.space.params(np.frombuffer(key)), key) for key in keys]
-        todo.sort(key=lambda item: self.trials.order(item[0]))
+        todo.sort(key=lambda item: self.trials.order(item[0]), reverse=self.backwards)
+        self.backwards = not self.backwards  # begin with what is likely to be kept from the last ones
         size = 1 if self.n_jobs == 1 else -(-len(todo) // (4 * self.n_jobs))
         chunks = [todo[k : k + size] for k in range(0, len(todo), size)] if todo else []
         common = Parcel(self.trials)

@@ -1,5 +1,6 @@
 """What a trial of a search is: parameters in, scores of all splits out, by fits or from sums of rows."""
 
+import logging
 import time
 import uuid
 import warnings
@@ -23,6 +24,8 @@ from mlfeat.potentials._regressors import streaming_penalty
 from mlfeat.potentials._rows import KindWeights
 
 __all__ = ["make_trials"]
+
+logger = logging.getLogger("mlfeat")
 
 WEIGHTS = ("energy_weight", "force_weight", "stress_weight", "group_weights", "regressor__alpha")
 OF_ERRORS = {getattr(metrics, f"neg_{name}"): name for name in ERRORS}  # scorers that sums of rows are enough for
@@ -54,7 +57,9 @@ def make_trials(estimator, X, y, splits, scorer, *, names, error_score, cache_li
     -------
     FittedTrials or GramTrials
     """
-    if _sums_are_enough(estimator, splits, scorer, names):
+    fast = _sums_are_enough(estimator, splits, scorer, names)
+    logger.info("trials are %s", "solutions of normal equations" if fast else "fits and predictions")
+    if fast:
         return GramTrials(estimator, X, y, splits, scorer, error_score, cache_limit)
     return FittedTrials(estimator, X, y, splits, scorer, error_score)
 
