@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import ase.io
 import numpy as np
 import pytest
+from _cli_data import PROPERTIES, copper
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -27,31 +27,14 @@ from mlfeat import (
     LinearPotential,
     NeuralNetworkPotential,
 )
-from mlfeat.cli import _compare, _worker, main
+from mlfeat.cli import main
 from mlfeat.cli._guess import guess_cutoff
 from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.metrics import evaluate
 from mlfeat.persistence import load
 
 COMMANDS = ("compare", "fit", "evaluate", "convert", "benchmark")
-PROPERTIES = ("energy", "forces", "stress")
 KINDS = ("energy", "force", "stress")
-
-
-def copper(n, seed, properties=PROPERTIES):
-    """Distorted copper cells of two groups."""
-    rng = np.random.default_rng(seed)
-    structures = []
-    for index in range(n):
-        atoms = bulk("Cu", cubic=True)
-        atoms.set_cell(atoms.cell @ (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))), scale_atoms=True)
-        atoms.rattle(0.08, rng=rng)
-        atoms.calc = EMT()
-        results = {name: atoms.calc.get_property(name, atoms) for name in properties}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        atoms.info["group"] = ["even", "odd"][index % 2]
-        structures.append(atoms)
-    return structures
 
 
 @pytest.fixture(scope="module")
@@ -76,192 +59,12 @@ def gap_model(data):
 SMALL_NETWORKS = ["--hidden-layers", "6,6", "--epochs", "3", "--models", "2"]
 
 
-OPTIONS_OF_ALL = [*"--twojmax 4 --trials 5 --n-sparse 30 --level 8 --iterations 5".split(), *SMALL_NETWORKS]
-
-
 @pytest.fixture(scope="module")
 def nnp_model(data):
     """File of a small committee of networks fitted to the data."""
     path = data / "nnp.mlfeat"
     assert main(["fit", f"{data}/train.xyz", str(path), "--method", "nnp", "--cutoff", "4.0", *SMALL_NETWORKS]) == 0
     return path
-
-
-def results_of(folder):
-    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
-
-
-# --- compare -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def compared(data, tmp_path_factory):
-    """Folder, output and error stream of one comparison, in a program of its own."""
-    folder = tmp_path_factory.mktemp("compared")
-    command = ["compare", "--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", "mlfeat", *command, *OPTIONS_OF_ALL],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, done
-
-
-def test_compare_prints_a_line_for_each_potential(compared):
-    titles, units, *lines = [line.split() for line in compared[1].stdout.split("\n\n")[1].splitlines()]
-    assert titles[:3] == ["method", "energy", "RMSE"]
-    assert units[0] == "meV/atom"
-    assert [line[0] for line in lines] == ["SNAP", "qSNAP", "GAP", "NNP", "MTP"]
-    assert all(float(number) >= 0 for line in lines for number in line[1:])
-
-
-def test_compare_is_quiet_where_there_is_no_terminal(compared):
-    assert compared[1].stderr == ""
-
-
-def test_compare_writes_all_numbers(compared, data):
-    content = results_of(compared[0])
-    assert content["train"]["structures"] == 24
-    assert content["test"]["groups"] == {"even": 3, "odd": 3}
-    assert content["command"].startswith("mlfeat compare --train")
-    snap, qsnap, gap, nnp, mtp = content["methods"]
-    for result in content["methods"]:
-        assert result["status"] == "ok"
-        assert 0 < result["memory_before_fit_bytes"] <= result["peak_memory_bytes"] < 2**32
-        assert 0 < result["us_per_atom"] < 1e5
-        assert result["timing"]["atoms"] >= 500
-    for result in (snap, qsnap):
-        assert result["settings"]["bispectrum"]["twojmax"] == 4
-    assert snap["n_parameters"] == 14 + 1
-    assert qsnap["n_parameters"] == 14 + 14 * 15 / 2 + 1
-    assert gap["n_parameters"] >= gap["settings"]["gaussianapproximationpotential"]["n_sparse"] == 30
-    assert 0 < gap["settings"]["gaussianapproximationpotential"]["force_sigma"] < 0.05  # found, not given
-    assert nnp["settings"]["neuralnetworkpotential"]["hidden_layer_sizes"] == [6, 6]
-    assert nnp["n_parameters"] == 6 * (23 + 1) + 6 * 7 + 7  # 4 of the 27 symmetry functions hardly vary
-    assert mtp["settings"]["momenttensor"]["level"] == 8
-    assert mtp["n_parameters"] == 9 + 1 + 2 * 8
-
-
-@pytest.mark.filterwarnings("ignore::mlfeat.ExtrapolationWarning")  # the training set is tiny
-def test_compare_saves_the_models_that_it_tested(compared, data):
-    structures = ase.io.read(data / "test.xyz", ":")
-    for result in results_of(compared[0])["methods"]:
-        model = load(compared[0] / result["model"])
-        errors = evaluate(model, structures)
-        for name, error in errors.items():
-            assert result["test"][name] == pytest.approx(error, rel=1e-9)
-
-
-def test_compare_draws_its_figures(compared):
-    for name in (*(f"parity-{method}.png" for method in METHODS), "pareto.png"):
-        assert (compared[0] / name).read_bytes().startswith(b"\x89PNG")
-
-
-def test_compare_leaves_no_other_files(compared):
-    names = {path.name for path in compared[0].iterdir()}
-    files = {name for method in METHODS for name in (f"{method}.mlfeat", f"parity-{method}.png")}
-    assert names == files | {"results.json", "pareto.png"}
-
-
-def test_compare_splits_by_group_without_test_data(data, tmp_path, capsys):
-    arguments = ["--train", f"{data}/train.xyz", "--test-fraction", "0.25", "--methods", "snap"]
-    assert (
-        main(["compare", *arguments, "--twojmax", "2", "--trials", "5", "--out", str(tmp_path / "new" / "folder")]) == 0
-    )
-    content = results_of(tmp_path / "new" / "folder")
-    assert content["train"]["groups"] == {"even": 9, "odd": 9}
-    assert content["test"]["groups"] == {"even": 3, "odd": 3}
-
-
-@pytest.mark.parametrize(
-    ("properties", "missing"), [(("energy", "forces"), ["stress"]), (("energy",), ["force", "stress"])]
-)
-def test_compare_shows_a_dash_for_what_the_data_lack(properties, missing, tmp_path, capsys):
-    ase.io.write(tmp_path / "train.xyz", copper(30, 0, properties))
-    arguments = ["--train", f"{tmp_path}/train.xyz", "--methods", "snap", "--twojmax", "2", "--trials", "5"]
-    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 0
-    (result,) = results_of(tmp_path)["methods"]
-    for kind in ("energy", "force", "stress"):
-        assert (result["test"][f"{kind}_rmse"] is None) == (kind in missing)
-    line = capsys.readouterr().out.split("\n\n")[1].splitlines()[2].split()
-    assert line[1:6].count("-") == sum(2 if kind == "force" else 1 for kind in missing)
-
-
-def test_failure_of_one_potential_keeps_the_others(data, tmp_path, capfd):
-    (tmp_path / "snap.mlfeat").mkdir()  # where the model should go
-    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--twojmax", "2", "--trials", "5"]
-    assert main(["compare", *arguments, "--methods", "snap,qsnap", "--out", str(tmp_path)]) == 1
-    snap, qsnap = results_of(tmp_path)["methods"]
-    assert snap["status"] == "failed"
-    assert "snap.mlfeat" in snap["error"]
-    assert qsnap["status"] == "ok"
-    out, err = capfd.readouterr()
-    assert err.startswith("mlfeat: error: SNAP: ")
-    assert err.count("\n") == 1
-    table = out.split("\n\n")[1].splitlines()
-    assert table[2].split() == ["SNAP", *"-" * 9]
-    assert "-" not in table[3].split()
-
-
-def test_crash_of_one_potential_is_a_failure_like_others(data, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(_worker, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
-    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--methods", "snap"]
-    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 1
-    assert "memory" in results_of(tmp_path)["methods"][0]["error"]
-
-
-def test_fits_do_not_import_from_the_working_directory(data, tmp_path, monkeypatch):
-    (tmp_path / "mlfeat").mkdir()
-    (tmp_path / "mlfeat" / "__init__.py").write_text("raise RuntimeError('the wrong mlfeat')")
-    monkeypatch.chdir(tmp_path)
-    arguments = ["--train", f"{data}/train.xyz", "--methods", "snap", "--twojmax", "2", "--trials", "5"]
-    assert main(["compare", *arguments, "--out", "here"]) == 0
-
-
-def test_interrupted_comparison_keeps_what_it_has(data, tmp_path, capsys, monkeypatch):
-    train_in_child = _compare.train_in_child
-
-    def interrupted(name, *args, **kwargs):
-        if name == "qsnap":
-            raise KeyboardInterrupt
-        return train_in_child(name, *args, **kwargs)
-
-    monkeypatch.setattr(_compare, "train_in_child", interrupted)
-    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--twojmax", "2", "--trials", "5"]
-    assert main(["compare", *arguments, "--out", str(tmp_path)]) == 130
-    assert [result["method"] for result in results_of(tmp_path)["methods"]] == ["snap"]
-    out, err = capsys.readouterr()
-    assert "SNAP" in out
-    assert err == "mlfeat: error: interrupted\n"
-
-
-def test_ctrl_c_ends_without_a_traceback(data, tmp_path):
-    arguments = ["--train", f"{data}/train.xyz", "--test", f"{data}/test.xyz", "--out", str(tmp_path)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "mlfeat", "compare", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(mlfeat.__path__[0]) + "/.."},
-    ) as process:
-        assert process.stdout.readline().startswith("train:")  # now it begins to fit
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate()
-    assert process.returncode == 130
-    assert err == "mlfeat: error: interrupted\n"
-
-
-def test_data_are_made_without_train(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(_compare, "make_emt_structures", lambda *a, **k: seen.append((a, k)) or copper(8, 2))
-    monkeypatch.setattr(_compare, "train_in_child", lambda *a, **k: {"status": "failed", "error": "not run"})
-    assert main(["compare", "--element", "Al", "--seed", "3", "--out", str(tmp_path)]) == 1
-    assert seen == [(("Al",), {"random_state": 3, "progress": None})]
-    assert results_of(tmp_path)["train"]["name"] == "EMT Al, train"
 
 
 # --- the other commands --------------------------------------------------------------------------
@@ -589,7 +392,7 @@ BAD = {
     "sigma": (["fit", "{data}/train.xyz", "m", "--method=gap", "--force-sigma=0"], "'0' is not a positive number"),
     "n_sparse": (["fit", "{data}/train.xyz", "m", "--method=gap", "--n-sparse=0"], "'0' is not a positive integer"),
     "test species": (["fit", "{data}/train.xyz", "m", "--test", "Al.xyz"], "structure 0 has Al, but"),
-    "jobs": (["fit", "{data}/train.xyz", "m", "--jobs", "0"], "'0' is not a positive integer"),
+    "threads": (["fit", "{data}/train.xyz", "m", "--threads", "0"], "'0' is not a positive integer"),
     "method": (["compare", "--methods", "snap,gup"], "no method 'gup'; there are snap, qsnap, gap, nnp, mtp"),
     "no method": (["compare", "--methods", ","], "no method is named"),
     "test alone": (["compare", "--test", "{data}/test.xyz"], "--test needs --train"),
@@ -634,7 +437,7 @@ def test_bad_input_is_one_clear_line_before_any_work(case, data, here, capfd, mo
     def never(*args, **kwargs):
         raise AssertionError("a fit began")
 
-    monkeypatch.setattr(_compare, "train_in_child", never)
+    monkeypatch.setattr("mlfeat.cli._tasks.Child", never)
     monkeypatch.setattr("mlfeat.cli._fit.train_model", never)
     before = sorted(here.iterdir())
     arguments, message = BAD[case]

@@ -1,18 +1,14 @@
 """``mlfeat benchmark``: time of a model per atom and step."""
 
-import argparse
 from pathlib import Path
 
-import numpy as np
-from ase.build import bulk
-from ase.data import atomic_numbers, reference_states
 from tqdm import tqdm
 
 from mlfeat.base import split_model
 from mlfeat.cli import _options as options
-from mlfeat.cli._data import check_species, read_structures
-from mlfeat.cli._errors import UsageError
-from mlfeat.cli._measure import TIMING_METHOD, microseconds_per_atom, repeated
+from mlfeat.cli._data import check_species, read_structure
+from mlfeat.cli._errors import bad_input
+from mlfeat.cli._measure import TIMING_METHOD, conventional_crystal, microseconds_per_atom, repeated
 from mlfeat.cli._models import add_model_options, read_model
 from mlfeat.cli._report import Column, format_table, write_json
 from mlfeat.neighbors import NeighborPairs
@@ -44,7 +40,7 @@ def add_parser(subparsers):
     )
     parser.add_argument(
         "--sizes",
-        type=_sizes,
+        type=options.size_list,
         default=[500, 2000],
         metavar="LIST",
         help="least numbers of atoms, as in 500,2000 (the default)",
@@ -74,7 +70,8 @@ def run(args):
     """Do it."""
     model = read_model(args.model, args)
     descriptor = split_model(model)[0]
-    cell = _crystal(descriptor.species_) if args.structure is None else _one(args.structure)
+    with bad_input("--structure"):
+        cell = conventional_crystal(descriptor.species_) if args.structure is None else read_structure(args.structure)
     check_species(args.structure or args.model, [cell], descriptor.species_)
     rows = []
     for size in tqdm(args.sizes, desc="timing", unit=" sizes", disable=None):
@@ -86,30 +83,3 @@ def run(args):
     if args.json is not None:
         report = {"model": args.model, "threads": args.threads, "how_measured": TIMING_METHOD}
         write_json(args.json, report | {"results": rows})
-
-
-def _one(path):
-    structures = read_structures(path)
-    if len(structures) > 1:
-        raise UsageError(f"{path}: {len(structures)} structures; choose one, as in {path}@0")
-    return structures[0]
-
-
-def _crystal(species):
-    """Conventional cell of the first element, its sites dealt out among the species in turn."""
-    state = reference_states[atomic_numbers[species[0]]]
-    if state is None or state["symmetry"] not in {"fcc", "bcc", "hcp", "diamond", "sc"}:
-        raise UsageError(f"the crystal of {species[0]} is not known; give one with --structure")
-    cubic = state["symmetry"] != "hcp"
-    atoms = bulk(species[0], cubic=cubic)
-    if len(species) > 1:
-        atoms = repeated(atoms, 4 * len(species))
-        atoms.symbols = np.resize(species, len(atoms)).tolist()
-    return atoms
-
-
-def _sizes(text):
-    sizes = [options.positive_int(part.strip()) for part in text.split(",") if part.strip()]
-    if not sizes:
-        raise argparse.ArgumentTypeError("no size is named")
-    return sizes

@@ -1,56 +1,26 @@
 """``mlfeat compare``: the main job, several potentials on the same data."""
 
-import argparse
-import platform
+import json
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
 
-import mlfeat
+from tqdm import tqdm
+
+from mlfeat.cli import _compare_options as compare_options
 from mlfeat.cli import _options as options
-from mlfeat.cli._data import add_data_options, as_data, check_species, load_data
+from mlfeat.cli._compare_options import DESCRIPTION, EXAMPLES
+from mlfeat.cli._data import as_data, check_species, load_data, read_structure
 from mlfeat.cli._errors import UsageError, bad_input
+from mlfeat.cli._forecast import forecast
 from mlfeat.cli._guess import species_of
-from mlfeat.cli._measure import MEMORY_METHOD, TIMING_METHOD
+from mlfeat.cli._measure import conventional_crystal, crystal_of
 from mlfeat.cli._methods import METHODS
-from mlfeat.cli._report import Column, error_columns, format_table, write_figure, write_json
-from mlfeat.cli._train import checked_model
-from mlfeat.cli._worker import train_in_child
+from mlfeat.cli._plan import REFERENCE, Plan, Wanted, ladders, name_of
+from mlfeat.cli._references import DFT_SOURCE, published_reference, read_reference
+from mlfeat.cli._results import Results
+from mlfeat.cli._store import Store
+from mlfeat.cli._tables import all_tables
+from mlfeat.cli._tasks import run_tasks
 from mlfeat.datasets import make_emt_structures, split_by_group
-from mlfeat.plotting import ParetoDisplay, ParityDisplay
-
-DESCRIPTION = """\
-Fit several potentials to the same structures, test them on others, and say
-what each costs.
-
-Prints a table of test errors (RMSE and MAE of energies, forces and stresses),
-time and peak memory of the fit, and time per atom and step of a simulation on
-one core. Writes into the output folder:
-
-  results.json         all numbers, training errors and settings too
-  METHOD.mlfeat        fitted models; mlfeat.load reads them
-  parity-METHOD.png    predicted against reference values of the test set
-  pareto.png           test errors against cost
-
-Without --train, 150 structures of an fcc metal are made with ASE's EMT
-potential. Without --test, a share of each group of structures (info["group"]
-of a structure) is kept for the test.
-"""
-EXAMPLES = """\
-  mlfeat compare
-  mlfeat compare --element Al --out aluminium
-  mlfeat compare --train train.xyz --test test.xyz --methods snap,gap
-  mlfeat compare --train OUTCAR@: --test-fraction 0.1 --cutoff 5.0
-"""
-
-COLUMNS = [
-    Column("method", "", lambda row: row["label"]),
-    *error_columns("test"),
-    Column("fit", "s", lambda row: row.get("fit_seconds")),
-    Column("peak memory", "MB", lambda row: row.get("peak_memory_bytes"), 1e-6),
-    Column("cost", "µs/atom/step", lambda row: row.get("us_per_atom")),
-    Column("parameters", "", lambda row: row.get("n_parameters")),
-]
 
 
 def add_parser(subparsers):
@@ -62,67 +32,130 @@ def add_parser(subparsers):
         description=DESCRIPTION,
         examples=EXAMPLES,
     )
-    data = parser.add_argument_group("data (any format ASE reads; FILE@INDEX selects structures)")
-    data.add_argument("--train", metavar="FILE", help="structures to fit to")
-    data.add_argument("--test", metavar="FILE", help="structures to test on")
-    data.add_argument(
-        "--test-fraction",
-        type=options.fraction,
-        default=0.2,
-        metavar="X",
-        help="share of the structures kept for the test where there is no --test (default: %(default)s)",
-    )
-    data.add_argument(
-        "--element", metavar="EL", help="fcc metal of the EMT data where there is no --train (default: Cu)"
-    )
-    data.add_argument("--seed", type=int, default=0, help="seed of EMT data and split (default: 0)")
-    parser.add_argument(
-        "--methods",
-        type=method_list,
-        default=list(METHODS),
-        metavar="LIST",
-        help=f"potentials, separated by commas (default: all, {','.join(METHODS)})",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("mlfeat-compare"),
-        metavar="DIR",
-        help="folder of the results (default: %(default)s)",
-    )
-    options.add_fit_options(parser)
-    add_data_options(parser)
+    compare_options.add_options(parser)
     parser.set_defaults(run=run)
 
 
-def method_list(text):
-    """Argument that names methods."""
-    names = list(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in METHODS]
-    if unknown or not names:
-        what = f"no method {', '.join(map(repr, unknown))}" if unknown else "no method is named"
-        raise argparse.ArgumentTypeError(f"{what}; there are {', '.join(METHODS)}")
-    return names
-
-
 def run(args):
-    """Do it; the exit code is 1 if a method failed."""
-    settings = options.settings_of(args, args.methods)
+    """Do it; the exit code is 1 if a piece failed."""
+    sources = _sources(args)
+    settings = options.settings_of(args, args.methods, threads=max(1, args.threads // args.n_jobs))
     train, test = load_both(args)
-    for name in args.methods:  # whatever can be wrong is found before the first fit
-        checked_model(name, settings, train)
+    plan, results = _planned(args, sources, settings, train, test)
     with bad_input(args.out):
         args.out.mkdir(parents=True, exist_ok=True)
-    report = _Report(args, train, test)
+        if any(plan.variants.values()):
+            (args.out / "variants").mkdir(exist_ok=True)
     print(f"train: {_told(train)}\ntest:  {_told(test)}", flush=True)
+    store = Store(args.out)
+    if args.restart:
+        store.clear()
+    if not args.no_forecast:
+        results.forecast, text = forecast(plan, store, args.n_jobs, settings.threads)
+        print(f"\n{text}", flush=True)
+    if args.forecast:
+        return 0
+    return _run(plan, results, store, args.n_jobs, settings.threads)
+
+
+def _run(plan, results, store, n_jobs, threads):
+    failed = []
+    with tqdm(total=len(plan.tasks), desc="pieces", unit=" pieces", disable=None if n_jobs > 1 else True) as bar:
+
+        def tell(task, result, again):
+            bar.update()
+            if result is None:
+                return
+            results.add(task, result)
+            for kind, name, message in _complaints(plan, task, result):
+                bar.write(f"mlfeat: {kind}: {name}: {message}", file=sys.stderr)
+            if result.get("status") == "failed":
+                failed.append(task)
+
+        try:
+            run_tasks(plan.tasks, store, n_jobs=n_jobs, threads=threads, tell=tell)
+        finally:
+            bar.close()
+            content = results.content
+            if content["methods"]:
+                print("\n" + "\n\n".join(all_tables(content)))
+                results.write_all()
+                print(f"\nresults in {plan.folder}")
+    return int(bool(failed))
+
+
+def _complaints(plan, task, result):
+    """What went wrong in a task: kind of message, where, what."""
+    label = plan.labels.get(task.method, task.method)
+    if result.get("status") == "failed":
+        yield "error", label if task.kind == "fit" else f"{label}, {task.name}", result["error"]
+    for name, error in result.get("property_errors", {}).items():
+        yield "warning", f"{label}, {name}", error
+
+
+def _sources(args):
+    """What is compared: names of the five, and the user's models."""
+    sources = [*args.methods, *args.model]
+    names = [name_of(source) for source in sources]
+    for name in names:
+        if names.count(name) > 1 or name in METHODS and name not in args.methods or not name or name == REFERENCE:
+            raise UsageError(f"--model {name}: there is a method of this name; choose another")
+    if not sources:
+        raise UsageError("there is nothing to compare: name methods, or models with --model")
+    return sources
+
+
+def _planned(args, sources, settings, train, test):
+    """The plan, and its results, of which there are none yet."""
+    crystal, crystals = _crystals(args, train)
+    properties = () if args.quick or args.no_properties or "properties" not in crystals else args.properties
+    reference, source = _reference(args, train)
+    emt = args.train is None and args.reference is None
+    wanted = Wanted(
+        properties=tuple(properties),
+        fractions=() if args.quick or args.no_learning_curve else tuple(args.learning_curve),
+        sizes=() if args.quick or args.no_scaling else tuple(args.scaling),
+        variants={} if args.quick or args.no_variants else _variants(args, sources, settings),
+        seed=args.seed,
+    )
+    plan = Plan(sources, settings, train, test, args.out, wanted, crystals, emt=emt, verbose=args.n_jobs == 1)
+    return plan, Results(plan, args.command, crystal, reference, "ASE's EMT" if emt else source)
+
+
+def _crystals(args, train):
+    """What the crystal is called, and that for the scaling and, where it is known, that for properties."""
+    if args.crystal is not None:
+        crystal = read_structure(args.crystal)
+        check_species(args.crystal, [crystal], species_of(train.structures))
+        if not crystal.pbc.all():
+            raise UsageError(f"{args.crystal}: not periodic in all directions")
+        return args.crystal, {"properties": crystal, "scaling": crystal}
+    species = species_of(train.structures)
     try:
-        for name in args.methods:
-            path = args.out / f"{name}.mlfeat"
-            report.add(name, train_in_child(name, settings, train, test, path, cost=True))
-    finally:
-        if report.results:
-            print(f"\n{report.table()}\n\nresults in {args.out}")
-    return int(any(result["status"] != "ok" for result in report.results))
+        crystal = conventional_crystal(species)
+    except ValueError:
+        return None, {"scaling": crystal_of(train.structures, 1)}
+    if len(species) > 1:
+        return None, {"scaling": crystal}
+    return f"{species[0]} crystal", {"properties": crystal, "scaling": crystal}
+
+
+def _reference(args, train):
+    """Reference values of properties and where they are from, as far as they are known now."""
+    if args.reference is not None:
+        return read_reference(args.reference), str(args.reference)
+    values = published_reference(train.structures)
+    return values, DFT_SOURCE if values else None
+
+
+def _variants(args, sources, settings):
+    """Settings of the variants of each method."""
+    if args.variants is None:
+        return ladders(settings)
+    with bad_input(args.variants):
+        variants = json.loads(args.variants.read_text(encoding="utf-8"))
+    compare_options.check_variants(args.variants, variants, sources)
+    return variants
 
 
 def load_both(args):
@@ -159,60 +192,3 @@ def _told(data):
     groups = [f"{count} {group}" for group, count in about["groups"].items() if group]
     tail = f" ({', '.join(groups)})" if 1 < len(groups) < 8 else ""
     return f"{data.name}: {about['structures']} structures, {about['atoms']} atoms{tail}"
-
-
-class _Report:
-    """Results so far, on disk after every method: an interrupted run keeps what it has."""
-
-    def __init__(self, args, train, test):
-        self.folder = args.out
-        self.test = test
-        self.results = []
-        self.head = {
-            "mlfeat_version": mlfeat.__version__,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": args.command,
-            "machine": {
-                "processor": _processor(),
-                "system": platform.platform(),
-                "python": platform.python_version(),
-            },
-            "units": {
-                "energy": "eV/atom",
-                "force": "eV/Å",
-                "stress": "eV/Å³",
-                "us_per_atom": "µs per atom and step on one core",
-            },
-            "how_measured": {"peak_memory_bytes": MEMORY_METHOD, "us_per_atom": TIMING_METHOD},
-            "train": train.summary(),
-            "test": test.summary(),
-        }
-
-    def add(self, name, result):
-        result = {"method": name, "label": METHODS[name].label} | result
-        predictions = result.pop("predictions", None)
-        self.results.append(result)
-        write_json(self.folder / "results.json", self.head | {"methods": self.results})
-        if result["status"] == "ok":
-            self._draw(name, predictions)
-        else:
-            print(f"mlfeat: error: {result['label']}: {result['error']}", file=sys.stderr)
-
-    def _draw(self, name, predictions):
-        values = self.test.targets, predictions, self.test.n_atoms
-        title = f"{METHODS[name].label}, test set"
-        write_figure(self.folder / f"parity-{name}.png", ParityDisplay.from_predictions, *values, title=title)
-        points = [result for result in self.results if result["status"] == "ok"]
-        write_figure(self.folder / "pareto.png", ParetoDisplay.from_results, points, title="Test error against cost")
-
-    def table(self):
-        return format_table(COLUMNS, self.results)
-
-
-def _processor():
-    """Name of the processor, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -51,6 +51,18 @@ class Data:
         """Errors of predictions (a structured array), see `mlfeat.metrics.evaluate`."""
         return evaluate(_Predictions(predictions), self.structures, self.targets)
 
+    def errors_by_group(self, predictions):
+        """Number of structures and atoms, and errors, of each group; nothing where all structures are of one."""
+        groups = get_groups(self.structures)
+        names = sorted(set(groups.tolist()))
+        return {
+            name or "(none)": self._size(groups == name) | self[groups == name].errors(predictions[groups == name])
+            for name in (names if len(names) > 1 else [])
+        }
+
+    def _size(self, chosen):
+        return {"structures": int(chosen.sum()), "atoms": int(self.n_atoms[chosen].sum())}
+
     def summary(self):
         """What ``results.json`` tells about the data."""
         return {
@@ -123,6 +135,14 @@ def _read_ase(path, file, index):
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise UsageError(f"{path}: ASE cannot read it ({reason})") from error
     return [structures] if isinstance(structures, ase.Atoms) else list(structures)
+
+
+def read_structure(path):
+    """The only structure of a file, or the one that ``path@index`` selects."""
+    structures = read_structures(path)
+    if len(structures) > 1:
+        raise UsageError(f"{path}: {len(structures)} structures; choose one, as in {path}@0")
+    return structures[0]
 
 
 def load_data(path, args=None):

@@ -20,7 +20,6 @@ from mlfeat.cli._report import (
     write_whole,
 )
 from mlfeat.plotting import ParityDisplay
-from mlfeat.targets import get_groups
 
 DESCRIPTION = """\
 Compare a fitted model with the energies, forces and stresses of structures,
@@ -56,7 +55,7 @@ def add_parser(subparsers):
         "energy (eV) as energy_std, and how far the model extrapolates (above 1) as extrapolation_grade",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a parity plot (png, pdf, svg)")
-    options.add_jobs_option(parser)
+    options.add_threads_option(parser)
     add_data_options(parser)
     parser.set_defaults(run=run)
 
@@ -66,7 +65,7 @@ def run(args):
     model = read_model(args.model, args)
     structures = read_structures(args.data, args)
     data = _reference(args, structures)
-    model.set_params(**{f"{model.steps[0][0]}__n_jobs": args.jobs})
+    model.set_params(**{f"{model.steps[0][0]}__n_jobs": args.threads})
     check_species(args.data, structures, split_model(model)[0].species_)
     predictions = predict_targets(model, structures, extrapolation="ignore")  # told of below
     grades = extrapolation_grades(model, structures)
@@ -87,9 +86,8 @@ def run(args):
     if args.json is not None:
         write_json(args.json, {"model": args.model, "data": args.data, "units": UNITS, "errors": rows})
     if args.plot is not None:
-        title = f"{args.model}, {args.data}"
         values = data.targets, predictions, data.n_atoms
-        write_figure(args.plot, ParityDisplay.from_predictions, *values, title=title)
+        write_figure(args.plot, ParityDisplay.from_predictions, *values, title=f"{args.model}, {args.data}")
 
 
 UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
@@ -113,20 +111,9 @@ def _has_energy(atoms):
 
 def error_rows(data, predictions):
     """Errors over all structures, then of each group if there are several."""
-    groups = get_groups(data.structures)
-    names = sorted(set(groups.tolist()))
-    members = {"all": np.full(len(groups), True)}
-    if len(names) > 1:
-        members |= {name or "(none)": groups == name for name in names}
-    return [
-        {
-            "group": name,
-            "structures": int(chosen.sum()),
-            "atoms": int(data.n_atoms[chosen].sum()),
-            **data[chosen].errors(predictions[chosen]),
-        }
-        for name, chosen in members.items()
-    ]
+    everything = {"structures": len(data.structures), "atoms": int(data.n_atoms.sum()), **data.errors(predictions)}
+    rows = {"all": everything} | data.errors_by_group(predictions)
+    return [{"group": name} | row for name, row in rows.items()]
 
 
 def _tell_extrapolation(name, grades):

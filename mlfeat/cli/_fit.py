@@ -57,8 +57,9 @@ def run(args):
         check_species(test.name, test.structures, species_of(train.structures))
     if not args.model.parent.is_dir() or args.model.is_dir():
         raise UsageError(f"{args.model}: not a file in an existing folder")
-    checked_model(args.method, settings, train)
-    result = train_model(args.method, settings, train, test, args.model)
+    method = METHODS[args.method]
+    checked_model(method, settings, train)
+    result = train_model(method, settings, train, test, args.model)
     sets = {"train": train, "test": test}
     rows = [
         {"set": name, "structures": len(data.structures), **result[name]}

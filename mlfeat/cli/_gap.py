@@ -11,7 +11,7 @@ from mlfeat.descriptors import SOAP
 from mlfeat.potentials import GaussianApproximationPotential
 
 SIGMAS = ("energy_sigma", "force_sigma", "stress_sigma")
-OPTIONS = ("n_sparse", *SIGMAS)
+OPTIONS = ("n_sparse", "n_max", "l_max", *SIGMAS)
 _UNKNOWN = {"delta": 1.0, "energy_sigma": 0.01, "force_sigma": 0.05, "stress_sigma": 0.001, "group_sigmas": None}
 _N_SPARSE = 1000  # for each species: the fit takes seconds to minutes, and more seldom lower the errors much
 # The likelihood takes errors of forces for independent. They are not, and so many that energies count too little: a
@@ -36,7 +36,8 @@ def gap(structures, settings):
         descriptor = SOAP(cutoff, species=species, cutoff_transition_width=cutoff / 2, compression=compression)
         model = make_pipeline(descriptor, GaussianApproximationPotential(zeta=(1, 4)))
     descriptor, potential = model[0], model[-1]
-    descriptor.set_params(n_jobs=settings.jobs)
+    size = {"n_max": settings.n_max, "l_max": settings.l_max}
+    descriptor.set_params(n_jobs=settings.threads, **{name: n for name, n in size.items() if n is not None})
     if settings.cutoff is not None:
         share = descriptor.cutoff_transition_width / descriptor.cutoff
         descriptor.set_params(cutoff=settings.cutoff, cutoff_transition_width=share * settings.cutoff)
@@ -45,7 +46,7 @@ def gap(structures, settings):
     if settings.sigmas:
         potential.set_params(**settings.sigmas, optimizer=None)
     n_sparse = settings.n_sparse or _half_of_the_environments(structures, potential.n_sparse)
-    potential.set_params(n_sparse=n_sparse, n_jobs=settings.jobs)
+    potential.set_params(n_sparse=n_sparse, n_jobs=settings.threads)
     return model
 
 

@@ -6,6 +6,8 @@ import time
 import warnings
 
 import numpy as np
+from ase.build import bulk
+from ase.data import atomic_numbers, reference_states
 from threadpoolctl import threadpool_limits
 
 from mlfeat.base import ExtrapolationWarning
@@ -107,3 +109,16 @@ def crystal_of(structures, n_atoms=1000):
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in periodic])
     middle = np.argsort(volumes)[len(volumes) // 2]
     return repeated(periodic[middle], n_atoms)
+
+
+def conventional_crystal(species):
+    """Conventional cell of the first element, its sites dealt out among the species in turn."""
+    state = reference_states[atomic_numbers[species[0]]]
+    if state is None or state["symmetry"] not in {"fcc", "bcc", "hcp", "diamond", "sc"}:
+        raise ValueError(f"the crystal of {species[0]} is not known; give one")
+    cubic = state["symmetry"] != "hcp"
+    atoms = bulk(species[0], cubic=cubic)
+    if len(species) > 1:
+        atoms = repeated(atoms, 4 * len(species))
+        atoms.symbols = np.resize(species, len(atoms)).tolist()
+    return atoms

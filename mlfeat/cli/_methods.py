@@ -12,12 +12,14 @@ class Settings:
 
     cutoff: float | None = None
     presets: bool = True
-    jobs: int = 1
+    threads: int = 1
     twojmax: int | None = None
     alpha: float | None = None
     weights: dict = field(default_factory=dict)  # energy_weight, force_weight, stress_weight
     trials: int | None = None
     n_sparse: int | None = None
+    n_max: int | None = None
+    l_max: int | None = None
     sigmas: dict = field(default_factory=dict)  # energy_sigma, force_sigma, stress_sigma
     epochs: int | None = None
     hidden_layers: tuple | None = None
@@ -32,14 +34,14 @@ class Method:
     """A potential that the command line can fit.
 
     ``build(structures, settings)`` gives the unfitted Pipeline for training structures, ``fit(model, structures,
-    targets, settings)`` the fitted one, after a search for what the settings leave open. ``options`` names the
-    settings that not every method has, as arguments.
+    targets, settings)`` the fitted one, after a search for what the settings leave open; a model that ``build`` gives
+    fitted has no ``fit``. ``options`` names the settings that not every method has, as arguments.
     """
 
     label: str
     about: str
     build: Callable
-    fit: Callable
+    fit: Callable | None
     options: tuple
 
 

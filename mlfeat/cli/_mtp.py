@@ -41,7 +41,7 @@ def mtp(structures, settings):
         model[-1].set_params(**{name: _UNKNOWN[name] for name in (*WEIGHTS, "group_weights")} | settings.weights)
     _set(model[0], cutoff=settings.cutoff, level=settings.level, min_dist=settings.min_dist)
     _set(model[-1], max_iter=settings.iterations, n_models=settings.models)
-    return model.set_params(momenttensor__n_jobs=settings.jobs, momenttensorpotential__n_jobs=settings.jobs)
+    return model.set_params(momenttensor__n_jobs=settings.threads, momenttensorpotential__n_jobs=settings.threads)
 
 
 def _set(step, **asked):

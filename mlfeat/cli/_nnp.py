@@ -52,8 +52,8 @@ def nnp(structures, settings):
     if settings.weights:
         model[-1].set_params(**{name: _UNKNOWN[name] for name in (*WEIGHTS, "group_weights")} | settings.weights)
     asked = {"max_iter": settings.epochs, "hidden_layer_sizes": settings.hidden_layers, "n_models": settings.models}
-    model[-1].set_params(**{name: value for name, value in asked.items() if value is not None}, n_jobs=settings.jobs)
-    model[0].set_params(n_jobs=settings.jobs)
+    model[-1].set_params(**{name: value for name, value in asked.items() if value is not None}, n_jobs=settings.threads)
+    model[0].set_params(n_jobs=settings.threads)
     return model
 
 

@@ -34,7 +34,7 @@ def add_parser(subparsers, name, *, help, description, examples):
     )
 
 
-def add_fit_options(parser):
+def add_fit_options(parser, threads=True):
     """Options of every fit."""
     group = parser.add_argument_group(
         "settings of the potentials",
@@ -43,7 +43,8 @@ def add_fit_options(parser):
     )
     group.add_argument("--cutoff", type=positive, metavar="R", help="cutoff radius in Å")
     group.add_argument("--no-presets", action="store_true", help="do not use published settings")
-    add_jobs_option(group)
+    if threads:
+        add_threads_option(group)
     _add_weight_options(parser)
     _add_linear_options(parser)
     _add_gap_options(parser)
@@ -95,6 +96,8 @@ def _add_gap_options(parser):
         metavar="M",
         help="sparse points of each element (default: half of its atoms in the data, at most 1000)",
     )
+    group.add_argument("--n-max", type=positive_int, metavar="N", help="radial functions of the power spectrum")
+    group.add_argument("--l-max", type=count, metavar="L", help="highest angular momentum of the power spectrum")
     errors = ("the energy of an atom, eV", "a force component, eV/Å", "a stress component, eV/Å³")
     for kind, error in zip(_KINDS, errors, strict=True):
         group.add_argument(
@@ -138,18 +141,18 @@ def _add_mtp_options(parser):
     group.add_argument("--iterations", type=positive_int, metavar="N", help="most iterations at the highest level")
 
 
-def add_jobs_option(parser):
+def add_threads_option(parser, what="threads"):
     """The number of threads."""
     parser.add_argument(
-        "--jobs",
+        "--threads",
         type=positive_int,
         default=joblib.cpu_count(),
         metavar="N",
-        help="threads (default: one for each processor, here %(default)s)",
+        help=f"{what} (default: one for each processor, here %(default)s)",
     )
 
 
-def settings_of(args, methods):
+def settings_of(args, methods, threads=None):
     """`Settings` from the options of `add_fit_options`, which one of the methods must know."""
     for name in chain.from_iterable(method.options for method in METHODS.values()):
         owners = [key for key, method in METHODS.items() if name in method.options]
@@ -164,12 +167,14 @@ def settings_of(args, methods):
     return Settings(
         cutoff=args.cutoff,
         presets=not args.no_presets,
-        jobs=args.jobs,
+        threads=threads or args.threads,
         twojmax=args.twojmax,
         alpha=args.alpha,
         weights=weights,
         trials=args.trials,
         n_sparse=args.n_sparse,
+        n_max=args.n_max,
+        l_max=args.l_max,
         sigmas=sigmas,
         epochs=args.epochs,
         hidden_layers=args.hidden_layers,
@@ -238,3 +243,20 @@ def positive_int(text):
 def layers(text):
     """Argument that is a list of positive integers."""
     return tuple(positive_int(part.strip()) for part in text.split(","))
+
+
+def size_list(text):
+    """Argument that is a list of numbers of atoms."""
+    return [positive_int(part) for part in _parts(text, "size")]
+
+
+def fraction_list(text):
+    """Argument that is a list of shares."""
+    return [fraction(part) for part in _parts(text, "share")]
+
+
+def _parts(text, what):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise argparse.ArgumentTypeError(f"no {what} is named")
+    return parts

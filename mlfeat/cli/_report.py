@@ -66,23 +66,28 @@ def _cell(column, value):
         return value
     if value is None or not math.isfinite(value):
         return "-"
-    value = value * column.scale
+    return format_number(value * column.scale, column.digits)
+
+
+def format_number(value, digits=3):
+    """A number with some significant digits; integers with all."""
     if isinstance(value, int) or abs(value) < 1e-6:
         return f"{value:.0f}"
-    return f"{value:.{max(column.digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+    return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
 
 
 def write_json(path, content):
     """Write JSON atomically; numbers that JSON lacks (NaN, infinity) become null."""
-    text = json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False)
     return write_atomically(Path(path), (text + "\n").encode())
 
 
-def _plain(value):
+def plain(value):
+    """The value as JSON holds it; numbers that JSON lacks become None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

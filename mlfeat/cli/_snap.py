@@ -41,24 +41,32 @@ def qsnap(structures, settings):
 def _with_settings(model, settings):
     """The model with what the user asked for; weights found for other settings are dropped."""
     size = {"cutoff": settings.cutoff, "twojmax": settings.twojmax}
-    size = {f"bispectrum__{key}": value for key, value in size.items() if value is not None}
-    potential = {"solver": "gram", "n_jobs": settings.jobs}
+    own = model[0].get_params()
+    size = {f"bispectrum__{key}": value for key, value in size.items() if value not in (None, own[key])}
+    potential = {"solver": "gram", "n_jobs": settings.threads}
     if size or settings.weights:
         potential |= _WEIGHTS | {"group_weights": None} | settings.weights
     if settings.alpha is not None:
         potential["regressor"] = Ridge(settings.alpha)
     potential = {f"linearpotential__{key}": value for key, value in potential.items()}
-    return model.set_params(bispectrum__n_jobs=settings.jobs, **size, **potential)
+    return model.set_params(bispectrum__n_jobs=settings.threads, **size, **potential)
+
+
+def _count_features(model, structures):
+    return clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(species_of(structures))
+
+
+def count_trials(model, structures):
+    """Trials of the search for weights: a few seconds of them."""
+    return int(np.clip(200 * (500 / _count_features(model, structures)) ** 2, 20, 1000))
 
 
 def fit_linear(model, structures, targets, settings):
     """Fit a model that ends in a LinearPotential; search its weights unless they are known for the data's groups."""
     groups = set(get_groups(structures))
-    n_features = clone(model[:-1]).fit_transform(structures[:1]).shape[1] * len(species_of(structures))
+    n_features = _count_features(model, structures)
     n_folds = 5 if n_features < 200 else 3
-    n_trials = settings.trials
-    if n_trials is None:  # a few seconds of them
-        n_trials = int(np.clip(200 * (500 / n_features) ** 2, 20, 1000))
+    n_trials = count_trials(model, structures) if settings.trials is None else settings.trials
     n_bytes = 8 * n_features**2 * 3 * n_folds * np.array([len(groups), 1])
     known = groups <= set(model[-1].group_weights or ())
     if not known and (settings.weights or n_bytes[0] > _MAX_BYTES):
@@ -66,7 +74,7 @@ def fit_linear(model, structures, targets, settings):
     if known or settings.weights or n_trials == 0 or n_bytes[1] > _MAX_BYTES or len(structures) < 2 * n_folds:
         return model.fit(structures, targets)
     alpha = _ALPHA[1] if settings.alpha is None else (settings.alpha, settings.alpha)
-    options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.jobs, "verbose": True}
+    options = {"cv": n_folds, "n_trials": n_trials, "n_jobs": settings.threads, "verbose": True}
     # Equations of some hundred unknowns gain nothing from threads, and wait long for them on a busy machine.
     with threadpool_limits(1, "blas"):
         return search_weights(model, structures, targets, alpha=alpha, **options).best_estimator_

@@ -1,21 +1,22 @@
-"""One potential in a process of its own, so that its memory is its own and its crash too.
+"""One piece of work in a process of its own, so that its memory is its own and its crash too.
 
-The parent writes a pickled job to a file and this process a pickled result to another, both in a
-private temporary folder.
+The parent writes a pickled job to a file and the process a pickled result to another, both in a private temporary
+folder. A process whose parent is gone ends itself.
 """
 
+import contextlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
 import mlfeat
 from mlfeat.cli._errors import one_line, show_warning
-from mlfeat.cli._train import train_model
 
 # Ctrl-C is for the parent, which ends this process; it must not end in a traceback here.
 _PROGRAM = """
@@ -24,24 +25,48 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 from mlfeat.cli._worker import main
 main(*sys.argv[1:])
 """
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # where the user has not set them
 
 
-def train_in_child(*args, **kwargs):
-    """`train_model` in a fresh process; a failure there is a result with status "failed"."""
-    with tempfile.TemporaryDirectory(prefix="mlfeat-") as folder:
-        job, answer = Path(folder) / "job", Path(folder) / "result"
-        job.write_bytes(pickle.dumps((args, kwargs)))
+class Child:
+    """A function of an importable module, called in a fresh process that has some threads for linear algebra."""
+
+    def __init__(self, function, args, threads=1):
+        self._folder = tempfile.TemporaryDirectory(prefix="mlfeat-")
+        job, self._answer = Path(self._folder.name) / "job", Path(self._folder.name) / "result"
+        job.write_bytes(pickle.dumps((function, args)))
         # -P and PYTHONPATH: the same mlfeat as here, whatever lies in the working directory.
         paths = [str(Path(mlfeat.__file__).parents[1]), os.environ.get("PYTHONPATH")]
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", _PROGRAM, str(job), str(answer)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        environment = dict.fromkeys(_THREADS, str(threads)) | os.environ
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(job), str(self._answer)],
+            env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdin=subprocess.PIPE,  # ends when this process does
             stdout=subprocess.DEVNULL,
-            check=False,
         )
-        if answer.exists():
-            return pickle.loads(answer.read_bytes())
-    return {"status": "failed", "error": _how_it_ended(child.returncode)}
+
+    @property
+    def is_running(self):
+        """Whether there is no result yet."""
+        return self._process.poll() is None
+
+    def result(self):
+        """What the function returned; a dictionary with status "failed" and an error if it did not return."""
+        code = self._process.wait()
+        answer = pickle.loads(self._answer.read_bytes()) if self._answer.exists() else None
+        self._clean()
+        return {"status": "failed", "error": _how_it_ended(code)} if answer is None else answer
+
+    def kill(self):
+        """End it without a result."""
+        self._process.kill()
+        self._process.wait()
+        self._clean()
+
+    def _clean(self):
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._folder.cleanup()
 
 
 def _how_it_ended(code):
@@ -54,9 +79,10 @@ def _how_it_ended(code):
 def main(job, answer):
     """Do a job and leave its result."""
     warnings.showwarning = show_warning
-    args, kwargs = pickle.loads(Path(job).read_bytes())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        result = train_model(*args, **kwargs)
+        function, args = pickle.loads(Path(job).read_bytes())
+        result = function(*args)
     except Exception as error:
         if os.environ.get("MLFEAT_DEBUG") == "1":
             raise
@@ -64,3 +90,8 @@ def main(job, answer):
     whole = Path(f"{answer}.part")
     whole.write_bytes(pickle.dumps(result))
     whole.rename(answer)
+
+
+def _end_with_parent():
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the pipe breaks
+    os._exit(1)

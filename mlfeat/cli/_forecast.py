@@ -1,0 +1,155 @@
+"""Time and memory that a comparison will take, from short fits to a few structures."""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from mlfeat.base import split_model
+from mlfeat.cli._measure import memory
+from mlfeat.cli._plan import is_fitted, nested_subsets
+from mlfeat.cli._report import Column, format_table
+from mlfeat.cli._snap import count_trials
+from mlfeat.cli._tasks import Task, run_tasks
+from mlfeat.cli._train import checked_model
+from mlfeat.cli._user_models import method_of
+from mlfeat.potentials._forecast import matrix_product_rate, problem_size
+from mlfeat.potentials._rows import DesignRows
+
+_ATOMS, _STRUCTURES = 400, 12  # of the larger sample, at least
+_LOOPS = {  # what a fit repeats, and how often in the short fits
+    "snap": ("trials", 1, 20),
+    "qsnap": ("trials", 1, 20),
+    "nnp": ("epochs", 1, 3),
+    "mtp": ("iterations", 1, 4),
+}
+_TIMING = 3.0  # s, of a piece that times a model
+METHOD = (
+    "time and memory of short fits to a few structures, extrapolated in the number of atoms; for gap operations are "
+    "counted; trainings that end early take less; variants count as the fit of the table"
+)
+
+
+def forecast(plan, store, n_jobs, threads):
+    """Forecast of what is not done, for ``results.json`` and in words."""
+    tasks = {name: _task(plan, name) for name, source in plan.sources.items() if not is_fitted(source)}
+    rows, found = [], {}
+    run_tasks(
+        list(tasks.values()),
+        store,
+        threads=threads,
+        tell=lambda task, result, again: found.update({task.method: result}),
+    )
+    rest = [task for task in plan.tasks if store.find(task) is None]
+    for name in tasks:
+        own = [task for task in rest if task.method == name]
+        shares = [_share(task) for task in own]
+        seconds = found[name].get("fit_seconds")
+        total = None if seconds is None else seconds * sum(shares) + _TIMING * sum(task.alone for task in own)
+        rows.append({"label": plan.labels[name], "pieces": len(own), **found[name], "seconds": total})
+    known = [row["seconds"] for row in rows if row["seconds"] is not None]
+    content = {"methods": rows, "seconds": sum(known) / n_jobs, "how": METHOD}
+    columns = [
+        Column("forecast", "", lambda row: row["label"]),
+        Column("fit", "s", lambda row: row.get("fit_seconds"), digits=2),
+        Column("peak memory", "MB", lambda row: row.get("peak_memory_bytes"), 1e-6, digits=2),
+        Column("pieces to do", "", lambda row: row["pieces"]),
+        Column("all of them", "s", lambda row: row["seconds"], digits=2),
+    ]
+    end = f"about {_in_words(content['seconds'])} with {n_jobs} at a time, {threads} threads each"
+    return content, f"{format_table(columns, rows)}\n{end} ({METHOD})"
+
+
+def forecast_piece(source, settings, train):
+    """Seconds and bytes of the fit of one method."""
+    method, samples = method_of(source), _samples(train)
+    peaks, seconds, n_atoms = [], [], [int(sample.n_atoms.sum()) for sample in samples]
+    for sample in samples:
+        seconds.append(_seconds(source, method, settings, train, sample))
+        peaks.append(memory())
+    total = int(train.n_atoms.sum())
+    fit_seconds = _extrapolated(n_atoms, [rest for rest, _ in seconds], total) + seconds[-1][1]
+    n_bytes = _extrapolated(n_atoms, peaks, total)
+    if source == "gap":
+        fit_seconds, n_bytes = _gap(method, settings, train, samples[-1], peaks[0])
+    return {"status": "ok", "fit_seconds": fit_seconds, "peak_memory_bytes": n_bytes}
+
+
+def _task(plan, name):
+    source = plan.sources[name]
+    args = source, plan.settings, plan.train
+    return Task("forecast", name, forecast_piece, args, plan.inputs(source))
+
+
+def _samples(train):
+    """A few structures of each group, and half as many."""
+    share = max(_ATOMS / train.n_atoms.sum(), _STRUCTURES / len(train.structures))
+    share = min(share, 1.0)
+    half, whole = nested_subsets(train, (share / 2, share), 0).values()
+    return half, whole
+
+
+def _seconds(source, method, settings, train, sample):
+    """Seconds of a fit to the sample that grow with the data, and those that do not."""
+    loop = _LOOPS.get(source) if isinstance(source, str) else None
+    if loop is None:
+        return _timed(method, settings, train, sample), 0.0
+    name, few, more = loop
+    # The first fit computes features, which the others find in the cache.
+    first, again, longer = (
+        _timed(method, dataclasses.replace(settings, models=1, **{name: n}), train, sample) for n in (few, few, more)
+    )
+    one = max(longer - again, 0.0) / (more - few)
+    model = method.build(train.structures, settings)
+    if name == "trials":
+        return max(first - few * one, 0.0), one * _trials(model, settings, sample)
+    potential = split_model(model)[2]
+    return first - again + potential.n_models * (again + (potential.max_iter - few) * one), 0.0
+
+
+def _timed(method, settings, train, sample):
+    model = checked_model(method, settings, train)
+    start = time.perf_counter()
+    method.fit(model, sample.structures, sample.targets, settings)
+    return time.perf_counter() - start
+
+
+def _trials(model, settings, sample):
+    return count_trials(model, sample.structures) if settings.trials is None else settings.trials
+
+
+def _gap(method, settings, train, sample, least):
+    """Seconds and bytes of a Gaussian process, whose cost grows with its sparse points, which are those of all data."""
+    model = method.build(train.structures, settings)
+    start = time.perf_counter()
+    features = model[:-1].fit_transform(sample.structures)
+    rows = DesignRows(features, sample.targets)
+    n_points = model[-1].n_sparse
+    n_points = sum(n_points.values()) if isinstance(n_points, dict) else n_points * rows.items[0].n_species
+    problem = problem_size(rows, n_points * np.size(model[-1].zeta))
+    seconds = time.perf_counter() - start
+    scale = train.n_atoms.sum() / sample.n_atoms.sum()
+    problem = problem._replace(
+        n_atoms=int(scale * problem.n_atoms),
+        rows={key: int(scale * n) for key, n in problem.rows.items()},
+        derivatives=int(scale * problem.derivatives),
+    )
+    rate = matrix_product_rate()
+    return scale * seconds + problem.seconds(rate) / settings.threads, least + problem.n_bytes(settings.threads)
+
+
+def _extrapolated(sizes, values, size):
+    """The straight line through two points at another size, at least the larger value."""
+    slope = (values[1] - values[0]) / max(sizes[1] - sizes[0], 1)
+    return max(values[1] + slope * (size - sizes[1]), *values)
+
+
+def _share(task):
+    """Time of a task in units of the fit of its method."""
+    if task.kind == "learning":
+        return float(task.label)
+    return float(task.kind in ("fit", "variant"))
+
+
+def _in_words(seconds):
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,117 @@
+"""Models of the user's beside the five: a Pipeline, a function that makes one, or a file of a fitted one."""
+
+import hashlib
+import importlib
+import re
+import sys
+from argparse import ArgumentTypeError, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from sklearn.base import clone
+
+from mlfeat.cli._errors import UsageError, one_line
+from mlfeat.cli._guess import species_of
+from mlfeat.cli._methods import METHODS, Method
+from mlfeat.cli._models import format_of, read_model
+
+_NAMED = re.compile(r"(?P<place>.+):(?P<attribute>[A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """What ``--model NAME=PLACE`` asks for; the Python object is looked up only where it is needed."""
+
+    label: str
+    place: str
+    attribute: str | None = None  # None: a file of a fitted model
+
+    @property
+    def name(self):
+        """The name, as that of a file."""
+        return re.sub(r"[^a-z0-9_.]+", "-", self.label.lower()).strip("-.")
+
+    @property
+    def is_fitted(self):
+        """Whether it is only evaluated."""
+        return self.attribute is None
+
+    def method(self):
+        """The `Method` of it; imports the user's code."""
+        if self.is_fitted:
+            return Method(self.label, "fitted", lambda structures, _: self._read(structures), None, ())
+        found = self._find()
+        return Method(self.label, "the user's", lambda structures, _: _unfitted(found, structures), _fit, ())
+
+    def inputs(self):
+        """What decides the model: the code or the files, by a hash."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            digest.update(path.name.encode() + b"\n" + path.read_bytes())
+        return {"place": self.place, "attribute": self.attribute, "content": digest.hexdigest()}
+
+    def _files(self):
+        path = Path(self.place)
+        if not self.is_fitted:
+            return [Path(self._module().__file__)]
+        beside = path.glob("*") if path.is_dir() else path.parent.glob(f"{path.stem}*")
+        return sorted(file for file in beside if file.is_file())
+
+    def _read(self, structures):
+        path, options = Path(self.place), {}
+        if "species" in format_of(path).read_options:
+            options["species"] = species_of(structures)
+        return read_model(path, Namespace(**options))
+
+    def _find(self):
+        try:
+            return getattr(self._module(), self.attribute)
+        except Exception as error:  # the user's code may raise anything
+            raise UsageError(f"--model {self.label}: {type(error).__name__}: {one_line(error)}") from error
+
+    def _module(self):
+        path = Path(self.place)
+        return _import_file(path) if path.suffix == ".py" else _import_module(self.place)
+
+
+def user_model(text):
+    """Argument NAME=module:attribute, NAME=file.py:attribute or NAME=file."""
+    label, equals, place = (part.strip() for part in text.partition("="))
+    if not (label and equals and place):
+        raise ArgumentTypeError(
+            f"{text!r} is neither NAME=module:attribute nor NAME=file.py:attribute nor NAME=file of a fitted model"
+        )
+    match = _NAMED.fullmatch(place)
+    if match and not Path(place).exists():
+        return UserModel(label, match["place"], match["attribute"])
+    return UserModel(label, place)
+
+
+def method_of(source):
+    """The `Method` of the name of one of the five, or of a UserModel."""
+    return METHODS[source] if isinstance(source, str) else source.method()
+
+
+def _import_file(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    path, name = path.resolve(), path.stem
+    sys.path.append(str(path.parent))  # for what it imports beside it, and under the name that other programs will use
+    module = importlib.import_module(name)
+    if Path(module.__file__ or "").resolve() != path:
+        raise ImportError(f"there is another module {name!r} in {module.__file__}; give the file another name")
+    return module
+
+
+def _import_module(name):
+    sys.path.append(str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _unfitted(found, structures):
+    return clone(found if hasattr(found, "fit") else found(structures))
+
+
+def _fit(model, structures, targets, settings):
+    model.fit(structures, targets)
+    return getattr(model, "best_estimator_", model)
