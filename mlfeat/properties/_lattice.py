@@ -45,7 +45,7 @@ def relax_crystal(atoms, calculator=None, *, fmax=1e-4, smax=1e-6, max_steps=200
     ValueError
         If the structure is not periodic in three directions.
     RuntimeError
-        If the relaxation does not converge, or if the calculator gives NaN.
+        If the relaxation does not converge or the crystal flies apart, or if the calculator gives NaN.
     """
     crystal = Crystal.from_atoms(atoms, calculator, symprec)
     return crystal.relaxed(fmax=fmax, smax=smax, max_steps=max_steps)[0].applied_to(atoms)
