@@ -10,6 +10,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixedPlane
 from ase.optimize import BFGS
 
+from mlfeat.io import read_snap
 from mlfeat.properties import MigrationDisplay, relax_crystal, vacancy_formation_energy, vacancy_migration
 
 
@@ -181,3 +182,14 @@ def test_display_draws_images_and_barrier(copper_path):
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert names == [f"{name}: {copper_path.barrier:.2f} eV" for name in ("reference", "EMT")]
     plt.close(display.figure_)
+
+
+# Ranges of DFT and of experiments, eV.
+@pytest.mark.parametrize(
+    ("element", "formation", "migration"), [("Ni", (1.4, 1.8), (1.0, 1.3)), ("Mo", (2.6, 3.2), (1.2, 1.6))]
+)
+def test_vacancies_of_published_potentials(shared, element, formation, migration):
+    folder = shared / "models" / element / "snap"
+    model = read_snap(*folder.glob("*.snapcoeff"), *folder.glob("*.snapparam"))
+    assert formation[0] < vacancy_formation_energy(bulk(element), model) < formation[1]
+    assert migration[0] < vacancy_migration(bulk(element), model, n_images=3).barrier < migration[1]
