@@ -56,9 +56,9 @@ def test_structures_are_selected_as_in_other_files(structures, tmp_path, index, 
 def test_types_without_elements_and_indices_that_are_none_are_refused(foreign):
     with pytest.raises(UsageError, match="^structure 0 of .*train.cfg, line 2: the file does not say which elements"):
         read_structures(foreign)
-    with pytest.raises(UsageError, match="train.cfg@x: "):
+    with pytest.raises(UsageError, match="train.cfg: index='x'"):
         read_structures(f"{foreign}@x", Namespace(types=["Ni", "Cu"]))
-    with pytest.raises(UsageError, match="train.cfg@9: got an empty list"):
+    with pytest.raises(UsageError, match="train.cfg: there is no structure 9"):
         read_structures(f"{foreign}@9", Namespace(types=["Ni", "Cu"]))
 
 
