@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mlfeat
+from mlfeat.cli._html import write_html
 from mlfeat.cli._measure import MEMORY_METHOD, TIMING_METHOD
 from mlfeat.cli._plan import REFERENCE, variant_label
 from mlfeat.cli._report import write_figure, write_json, write_whole
@@ -78,7 +79,7 @@ class Results:
     def _found(self, name):
         """What a task found out, without its status; nothing if it is not done."""
         result = self.by_name.get(name, {})
-        return {key: value for key, value in result.items() if key not in ("status", "error")}
+        return {key: value for key, value in result.items() if key not in ("status", "error", "property_errors")}
 
     def _curve(self, name, fit):
         points = []
@@ -97,13 +98,14 @@ class Results:
         return {"settings": settings, "label": variant_label(settings)} | result | cost
 
     def _errors(self, name):
-        """Why pieces other than the fit failed."""
-        failed = {key: result["error"] for key, result in self.by_name.items() if "error" in result}
-        return {
-            task.name: failed[task.name]
-            for task in self.plan.tasks
-            if task.method == name and task.kind != "fit" and task.name in failed
-        }
+        """Why pieces other than the fit, or some properties, failed."""
+        errors = {}
+        for task in self.plan.tasks:
+            result = self.by_name.get(task.name, {})
+            if task.method == name and task.kind != "fit":
+                errors |= {task.name: result["error"]} if "error" in result else {}
+                errors |= {f"{task.name}, {key}": error for key, error in result.get("property_errors", {}).items()}
+        return errors
 
     def write_json(self):
         """Write ``results.json``."""
@@ -118,17 +120,21 @@ class Results:
                 write_csv(self.folder / f"{name}.csv", rows)
         test = self.plan.test
         predictions = {
-            method["method"]: (test.targets, read_predictions(self.folder / f"{method['method']}.predictions.npz"))
+            method["method"]: (
+                test.targets,
+                read_predictions(self.folder / f"{method['method']}.predictions.npz"),
+                test.n_atoms,
+            )
             for method in done
         }
-        _draw(self.folder, done, predictions, test.n_atoms)
+        _draw(self.folder, done, predictions)
+        write_html(self.folder / "report.html", content, predictions)
 
 
-def _draw(folder, done, predictions, n_atoms):
+def _draw(folder, done, predictions):
     for method in done:
         path, title = folder / f"parity-{method['method']}.png", f"{method['label']}, test set"
-        values = *predictions[method["method"]], n_atoms
-        write_figure(path, ParityDisplay.from_predictions, *values, title=title)
+        write_figure(path, ParityDisplay.from_predictions, *predictions[method["method"]], title=title)
     if any("us_per_atom" in method for method in done):
         write_figure(folder / "pareto.png", ParetoDisplay.from_results, done, title="Test error against cost")
 
