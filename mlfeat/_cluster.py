@@ -1,6 +1,5 @@
 """Where joblib's workers are: threads of this process, other processes, or a Dask cluster on other machines."""
 
-import pickle
 from contextlib import nullcontext
 
 from joblib import Parallel, effective_n_jobs, parallel_config
@@ -55,14 +54,19 @@ class Parcel:
     Parameters
     ----------
     *content : object
-        What can be pickled.
+        What can be pickled; anything where no cluster is active.
     """
 
     def __init__(self, *content):
-        self.content = content
+        self.content, self.n_bytes = content, 0
+        if _dask_is_active():
+            import cloudpickle  # Dask needs it, so it is there
+
+            # Here, as the backend would wait forever for a task with an argument that cannot be pickled.
+            self.n_bytes = len(cloudpickle.dumps(content))
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + len(pickle.dumps(self.content))
+        return object.__sizeof__(self) + self.n_bytes
 
 
 def _dask_is_active():

@@ -1,6 +1,7 @@
 """On a Dask cluster everything comes out as it does in one process, to the last bit."""
 
 import os
+import threading
 
 import joblib
 import numpy as np
@@ -16,6 +17,7 @@ from mlfeat import (
     ACSF,
     SOAP,
     Bispectrum,
+    DifferentialEvolutionSearch,
     FeatureScaler,
     GaussianApproximationPotential,
     LinearPotential,
@@ -26,7 +28,7 @@ from mlfeat import (
     make_descriptor_union,
     make_targets,
 )
-from mlfeat._cluster import count_threads, count_workers, on_cluster, pack
+from mlfeat._cluster import Parcel, count_threads, count_workers, on_cluster
 from mlfeat.metrics import neg_force_rmse
 
 distributed = pytest.importorskip("distributed")
@@ -180,18 +182,26 @@ def test_gap_is_assembled_by_the_workers(dask):
 def test_tasks_carry_structures_but_no_pairs(dask, monkeypatch):
     sent = []
 
-    def pack_and_weigh(*content):
-        sent.append(pack(*content))
-        return sent[-1]
+    def weighed(*content):
+        parcel = Parcel(*content)
+        sent.append(parcel.n_bytes)
+        return parcel
 
     for module in ("base._tasks", "potentials._fitting"):
-        monkeypatch.setattr(f"mlfeat.{module}.pack", pack_and_weigh)
+        monkeypatch.setattr(f"mlfeat.{module}.Parcel", weighed)
     features = Bispectrum(cutoff=4.2, twojmax=4).fit_transform(STRUCTURES)
     LinearPotential(solver="gram").fit(features, TARGETS)
-    assert len(sent) == (1 + 4) + (1 + 3)
     n_atoms = sum(map(len, STRUCTURES))
-    assert sum(map(len, sent)) < 100 * n_atoms  # bytes: positions and numbers twice, forces
+    assert len(sent) == (1 + 4) + (1 + 3)
+    assert sum(sent) < 100 * n_atoms  # bytes: positions and numbers twice, forces
     assert sum(item.pairs.nbytes for item in features) > 500 * n_atoms
+
+
+def test_what_cannot_be_sent_is_an_error_at_once(dask):
+    features = Bispectrum(cutoff=4.2, twojmax=4).fit_transform(STRUCTURES)
+    features[0].descriptor.lock = threading.Lock()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        LinearPotential(solver="gram").fit(features, TARGETS)
 
 
 # --- Searches -------------------------------------------------------------------------------------------------------
@@ -204,7 +214,7 @@ def process(model, structures, targets):
 
 @pytest.mark.parametrize("scatter", [False, True])
 def test_grid_search(dask, client, scatter):
-    structures, targets = STRUCTURES[:16], TARGETS[:16]
+    structures, targets = STRUCTURES[:8], TARGETS[:8]
     grid = {"bispectrum__cutoff": [3.4, 4.2], "linearpotential__regressor__alpha": [1e-6, 1e-2]}
     settings = {"scoring": {"force": neg_force_rmse, "process": process}, "refit": "force", "cv": 2}
     search = GridSearchCV(snap("gram"), grid, error_score="raise", **settings)
@@ -216,6 +226,32 @@ def test_grid_search(dask, client, scatter):
     np.testing.assert_array_equal(search.best_estimator_[-1].coef_, expected.best_estimator_[-1].coef_)
     processes = {*search.cv_results_["split0_test_process"], *search.cv_results_["split1_test_process"]}
     assert processes <= set(client.run(os.getpid).values())
+
+
+def evolution(bounds, scoring):
+    settings = {"cv": 2, "popsize": 3, "n_trials": 8, "random_state": 0, "error_score": "raise"}
+    return DifferentialEvolutionSearch(snap("gram"), bounds, scoring=scoring, **settings)
+
+
+def test_evolution_search_from_sums_of_rows(dask):
+    structures, targets = STRUCTURES[:8], TARGETS[:8]
+    bounds = {"bispectrum__cutoff": [3.4, 4.2], "linearpotential__force_weight": (1e-3, 1.0, "log")}
+    search = evolution(bounds, neg_force_rmse)
+    expected = in_one_process(clone(search).fit, structures, targets)
+    before = dask()
+    search.fit(structures, targets)
+    assert dask() - before > 4
+    assert search.n_trials_ == 8
+    assert search.best_params_ == expected.best_params_
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(search.best_estimator_[-1].coef_, expected.best_estimator_[-1].coef_)
+
+
+def test_all_fits_of_a_trial_run_in_its_process(dask, client):
+    search = evolution({"linearpotential__regressor__alpha": (1e-6, 1.0, "log")}, process)
+    results = search.fit(STRUCTURES[:8], TARGETS[:8]).cv_results_
+    np.testing.assert_array_equal(results["split0_test_score"], results["split1_test_score"])
+    assert set(results["split0_test_score"]) <= set(client.run(os.getpid).values())
 
 
 # --- Errors ---------------------------------------------------------------------------------------------------------
