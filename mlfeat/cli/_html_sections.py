@@ -17,7 +17,6 @@ _FIT = Column("fit", "s", lambda row: row.get("fit_seconds"))
 _SETS = ("test", "train")
 _NAMES = {"test": "test set", "train": "training set"}
 _GRID = '<div class="grid">{}</div>\n'
-_TABLES = '<div class="grid tables">{}</div>\n'
 
 
 def results(content, predictions):
@@ -53,7 +52,7 @@ def groups(content, predictions):
         rows = [{"group": name, **{label: errors.get(name, {}) for label, errors in found.items()}} for name in names]
         columns = error_columns(mae=False)
         tables = "".join(_group_table(which, column, rows, [*found]) for column in columns)
-        parts.append(f"<h3>{_NAMES[which].capitalize()}</h3>\n{_TABLES.format(tables)}")
+        parts.append(f"<h3>{_NAMES[which].capitalize()}</h3>\n{tables}")
     return "".join(parts)
 
 
@@ -224,7 +223,7 @@ def data(content, predictions):
     columns = [Column("group", "", lambda row: row["title"])]
     columns += [Column(name, "structures", lambda row, name=name: row[name]) for name in reversed(parts)]
     about = [(name, _told(part)) for name, part in reversed(parts.items())]
-    return _TABLES.format(definitions(about) + html_table("Structures of each group", columns, rows))
+    return definitions(about) + html_table("Structures of each group", columns, rows)
 
 
 def _told(part):
