@@ -163,9 +163,10 @@ def test_what_was_tried_before_costs_nothing(bowl):
 def test_results_do_not_depend_on_the_number_of_workers(structures, noisy, model):
     X, y = make_regression(40, 5, noise=3.0, random_state=0)
     knn = {"n_neighbors": (1, 20), "weights": ["uniform", "distance"]}
-    same(*(evolve(KNeighborsRegressor(), knn, X, y, n_trials=70, n_jobs=n) for n in (1, 2)))
+    few = {"n_trials": 30, "popsize": 5}
+    same(*(evolve(KNeighborsRegressor(), knn, X, y, n_jobs=n, **few) for n in (1, 2)))
     bounds = {**WEIGHTS, "shells__eta": (1.0, 3.0, 1.0)}
-    same(*(evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, n_trials=130, n_jobs=n) for n in (1, 2)))
+    same(*(evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, cv=3, n_jobs=n, **few) for n in (1, 2)))
 
 
 def test_it_is_an_estimator_like_others(tmp_path, structures, noisy, model):
@@ -223,8 +224,10 @@ def test_sums_give_the_scores_of_fits(structures, noisy, model, splits, scorer):
         np.testing.assert_allclose(summed, fitted, rtol=1e-8)
 
 
-@pytest.mark.parametrize("intercept", ["species", None, {"Au": -3.0, "Cu": -4.0}])
-@pytest.mark.parametrize("baseline", [None, ZBL(2.0, 3.5)])
+@pytest.mark.parametrize(
+    ("intercept", "baseline"),
+    [("species", None), (None, None), ({"Au": -3.0, "Cu": -4.0}, None), ("species", ZBL(2.0, 3.5))],
+)
 def test_sums_give_errors_and_properties_of_fits(structures, noisy, model, intercept, baseline):
     model.set_params(linearpotential__intercept=intercept, linearpotential__baseline=baseline)
     scorer = property_scorer(
@@ -232,7 +235,7 @@ def test_sums_give_errors_and_properties_of_fits(structures, noisy, model, inter
     )
     scorer.properties = exact_properties  # elastic constants of a model that may not bind the crystal
     bounds = {**WEIGHTS, "linearpotential__group_weights[bulk, stress]": (0.0, 2.0), "shells__eta": (1.0, 3.0)}
-    splits = list(KFold(3, shuffle=True, random_state=0).split(structures))
+    splits = list(KFold(2, shuffle=True, random_state=0).split(structures))
     for fitted, summed in both(model, structures, noisy, splits, scorer, bounds):
         np.testing.assert_allclose(summed, fitted, rtol=1e-8)
 
@@ -280,11 +283,11 @@ def test_sums_are_made_once_for_each_value_of_the_descriptor(structures, noisy, 
     build = GramTrials._build
     monkeypatch.setattr(GramTrials, "_build", lambda self, p: built.append(p[0].eta) or build(self, p))
     bounds = {**WEIGHTS, "shells__eta": (1.0, 3.0, 1.0)}
-    evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, n_trials=150)
+    evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, n_trials=60, popsize=5)
     assert sorted(built) == [1.0, 2.0, 3.0]
     built.clear()
-    evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, n_trials=150, cache_limit=0)
-    assert 3 < len(built) <= 9  # those of a generation that share theirs come one after another
+    evolve(model, bounds, structures, noisy, scoring=neg_force_rmse, n_trials=60, popsize=5, cache_limit=0)
+    assert 3 < len(built) <= 9  # three generations, in which those that share theirs come one after another
 
 
 def test_structures_improve_and_need_no_targets(structures, noisy, model):

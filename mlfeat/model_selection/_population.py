@@ -54,6 +54,7 @@ class Population:
         self.save = lambda: None
         self.saved = time.monotonic()
         self.backwards = False
+        self.best = np.inf
 
     def __enter__(self):
         self.parallel.__enter__()
@@ -84,6 +85,8 @@ class Population:
             first = not self.asked
             self.asked += mine[:done]
             self.bar.update(done)
+            self.best = min([self.best, *map(self._loss, mine[:done])])
+            self.bar.set_postfix_str(f"best {-self.best:.4g}")
         if first:
             self._check(mine)
         if len(self.asked) >= self.n_trials:
