@@ -419,13 +419,22 @@ def test_truncated_files_name_the_structure(tmp_path, name):
     whole = read_structures(tmp_path / name, **options)
     path = tmp_path / "cut" / name
     path.parent.mkdir()
-    for share in (0.85, 0.9, 0.97):
-        path.write_text(text[: int(share * len(text))])
+    places = [int(share * len(text)) for share in (0.85, 0.9, 0.97)]
+    for place in [*places, *(text.index("\n", place) + 1 for place in places[:2] if "\n" in text)]:
+        path.write_text(text[:place])
         with pytest.raises(ValueError, match=rf"structure 2 of .*{re.escape(name)}") as caught:
             read_structures(path, **options)
         assert "the 2 before it can be read with index=':2'" in str(caught.value)
         before = read_structures(path, index=":2", check=False, **options)
         check_same(before, whole[:2], stress="stress" in whole[0].calc.results)
+
+
+def test_a_frame_without_its_atoms_is_not_passed_over(tmp_path):
+    path, _ = write_dump(tmp_path / "a.dump")
+    text = path.read_text()
+    path.write_text(text[: text.rindex("ITEM: BOX BOUNDS")])
+    with pytest.raises(ValueError, match="structure 2 of .*it has 0 of its 4 atoms"):
+        read_structures(path, species=["Cu", "Ni"])
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.dump"])

@@ -146,7 +146,7 @@ def _read_vasp_out(path, options):
             if "Iteration" in line:
                 within = True
             ending = ending or _OUTCAR_END in line
-            if ending and "energy(sigma->0)" in line:
+            if ending and "energy(sigma->0)" in line and line.endswith("\n"):
                 within = ending = False
     if within:
         raise ValueError("the file ends within it")
@@ -169,8 +169,9 @@ def _read_dump(path, options):
 
 def _dump_frames(stream):
     """Number of atoms, of their lines, columns and units of each frame."""
-    n_atoms, named = 0, None
+    n_atoms, named, begun = 0, None, False
     for line in stream:
+        begun = begun or line.startswith("ITEM: TIMESTEP")
         if line.startswith("ITEM: UNITS"):
             named = next(stream, "").strip() or None
         elif line.startswith("ITEM: NUMBER OF ATOMS"):
@@ -179,6 +180,9 @@ def _dump_frames(stream):
             columns = line.split()[2:]
             rows = (next(stream, "") for _ in range(n_atoms))
             yield n_atoms, sum(len(row.split()) == len(columns) for row in rows), columns, named
+            begun = False
+    if begun:
+        yield max(1, n_atoms), 0, [], named
 
 
 def _from_dump(atoms, units, options):
