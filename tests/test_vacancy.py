@@ -141,6 +141,12 @@ def test_barrier_is_that_of_the_saddle_point(copper_path):
     assert copper_path.barrier == pytest.approx(energies[1] - energies[0], abs=2e-3)
 
 
+def test_an_image_climbs_to_the_saddle_point(copper_path):
+    # Of two images between the ends, none is half way by itself.
+    climbed = vacancy_migration(bulk("Cu"), EMT(), supercell=2, n_images=2, fmax=0.01)
+    assert climbed.barrier == pytest.approx(copper_path.barrier, abs=2e-3)
+
+
 def test_images_keep_their_energies_and_forces(copper_path):
     image = copper_path.images[2]
     again = image.copy()
