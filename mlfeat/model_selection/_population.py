@@ -80,12 +80,12 @@ class Population:
         mine = keys[:left]
         try:
             self._try(dict.fromkeys(key for key in mine if key not in self.known))
-        finally:  # an interrupt leaves some of them unknown
-            done = next((k for k, key in enumerate(mine) if key not in self.known), len(mine))
+        finally:
             first = not self.asked
-            self.asked += mine[:done]
-            self.bar.update(done)
-            self.best = min([self.best, *map(self._loss, mine[:done])])
+            done = [key for key in mine if key in self.known]  # not all after an interrupt
+            self.asked += done
+            self.bar.update(len(done))
+            self.best = min([self.best, *map(self._loss, done)])
             self.bar.set_postfix_str(f"best {-self.best:.4g}")
         if first:
             self._check(mine)
