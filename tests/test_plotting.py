@@ -353,6 +353,18 @@ def test_panels_can_be_axes_of_several_figures():
         display.plot(axes=axes[:1])
 
 
+@pytest.mark.parametrize(("low", "high"), [(9.0, 9.5), (9.0, 30.0), (1.0, 99.0), (1e-3, 1e4)])
+def test_logarithmic_axes_have_several_plain_numbers(low, high):
+    results = [result(str(cost), cost, 0.001 * cost, None) for cost in (low, high)]
+    ax = ParetoDisplay.from_results(results, figure=Figure()).axes_[0]
+    for axis in (ax.xaxis, ax.yaxis):
+        first, last = axis.get_view_interval()
+        ticks = [tick for tick in axis.get_majorticklocs() if first <= tick <= last]
+        assert 2 <= len(ticks) <= 10
+        assert [float(axis.get_major_formatter()(tick)) for tick in ticks] == pytest.approx(ticks, rel=1e-5)
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
 def test_figures_can_be_written_without_a_display(tmp_path):
     ParetoDisplay.from_results(RESULTS, title="Cost", figure=Figure()).figure_.savefig(tmp_path / "pareto.png")
     figure = ParityDisplay.from_predictions(targets(0), targets(1), N_ATOMS, title="SNAP", figure=Figure()).figure_

@@ -77,7 +77,7 @@ def make_logarithmic(ax, axes="y"):
     axes : {"x", "y", "xy"}, default="y"
         Which of its axes.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for name in axes:
         getattr(ax, f"set_{name}scale")("log")
@@ -85,7 +85,7 @@ def make_logarithmic(ax, axes="y"):
         low, high = axis.get_view_interval()
         decades = np.log10(high / low)
         subs = (1, 2, 3, 4, 6, 8) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
-        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_locator(LogLocator(subs=subs) if decades > 0.5 else MaxNLocator(5))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
 
