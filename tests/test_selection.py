@@ -9,7 +9,7 @@ from ase.build import bulk
 from scipy.spatial.distance import cdist
 from sklearn.pipeline import make_pipeline
 
-from mlfeat import SOAP, FeatureScaler, PairDistance
+from mlfeat import SOAP, Bispectrum, FeatureScaler
 from mlfeat.preprocessing._selector import choose_columns
 from mlfeat.selection import cur, farthest_point, maxvol
 
@@ -74,12 +74,15 @@ def test_a_structure_is_as_new_as_its_newest_atom():
 
 
 def test_elements_are_kept_apart():
-    """An element that was not there before is new, however near atoms of another one are in features."""
-    structures = crystals()
-    descriptor = PairDistance(cutoff=4.0).fit(structures)
-    features = SOAP(cutoff=4.0, n_max=3, l_max=2, species=descriptor.species_).fit(structures).transform(structures)
+    """An element that was not there before is new, even where its features are those of known atoms of another one."""
+    copper, strained = bulk("Cu", a=3.6, cubic=True), bulk("Cu", a=3.7, cubic=True)
+    alloy = copper.copy()
+    alloy.numbers[0] = 28
+    features = Bispectrum(cutoff=4.0, twojmax=4, species=["Cu", "Ni"]).fit([alloy]).transform([copper, strained, alloy])
+    np.testing.assert_allclose(features[2].values, features[0].values)
     for method in (farthest_point, maxvol):
-        assert method(features[3:], 1, already=features[:3])[0] == 3
+        assert method(features[1:], 1, already=features[:1])[0] == 1
+        assert method(features[1:], 1, already=features[:1], reduce="mean")[0] == 0
 
 
 # --- CUR -----------------------------------------------------------------------------------------
