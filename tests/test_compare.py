@@ -1,6 +1,7 @@
 """``mlfeat compare``: its pieces of work, what they find, and how they go on after an interruption."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -610,3 +611,12 @@ def test_the_forecast_grows_with_the_data(compare, tmp_path):
     seconds = [_extrapolated([100, 200], [2.0, 3.0], n) for n in (200, 400, 1000)]
     assert seconds == [3.0, 5.0, 11.0]
     assert _extrapolated([100, 200], [3.0, 2.0], 1000) == 3.0  # noise
+
+
+def test_pieces_are_counted_on_a_terminal(compare, monkeypatch, inline, capsys):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert compare(*QUICK) == 0
+    assert "1/2 fit-snap\n" in stream.getvalue()
+    assert "2/2 cost-snap\n" in stream.getvalue()

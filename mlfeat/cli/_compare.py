@@ -67,6 +67,8 @@ def _run(plan, results, store, n_jobs, threads):
             if result is None:
                 return
             results.add(task, result)
+            if n_jobs == 1 and not again and sys.stderr.isatty():  # no bar here, as fits have their own
+                print(f"{len(results.by_name)}/{len(plan.tasks)} {task.name}", file=sys.stderr)
             for kind, name, message in _complaints(plan, task, result):
                 bar.write(f"mlfeat: {kind}: {name}: {message}", file=sys.stderr)
             if result.get("status") == "failed":

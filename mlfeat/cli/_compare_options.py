@@ -96,7 +96,7 @@ def add_options(parser):
 
 def _add_parts(parser):
     group = parser.add_argument_group("what is compared beside errors and costs")
-    group.add_argument("--quick", action="store_true", help="nothing else: the first table only")
+    group.add_argument("--quick", action="store_true", help="nothing else: errors and costs only")
     group.add_argument(
         "--properties",
         type=property_list,
