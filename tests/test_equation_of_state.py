@@ -104,11 +104,24 @@ def test_volumes_are_checked(volumes):
         equation_of_state(bulk("Cu"), EMT(), volumes=volumes)
 
 
+@pytest.mark.parametrize(
+    ("volumes", "energies", "message"),
+    [
+        ([-1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 1.0], "volumes must be positive"),
+        ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, np.nan, 1.0], "volumes must be positive, and energies numbers"),
+        ([1.0, 1.0, 2.0, 3.0], [1.0, 0.0, 0.0, 1.0], "at four different volumes"),
+    ],
+)
+def test_known_energies_are_checked(volumes, energies, message):
+    with pytest.raises(ValueError, match=message):
+        fit_equation_of_state(volumes, energies)
+
+
 def test_display_draws_the_state_beside_its_reference():
     reference = fit_equation_of_state(VOLUMES, birchmurnaghan(VOLUMES, -3.25, 261.7 * units.GPa, 4.31, 15.1))
     volumes = np.linspace(11.0, 12.5, 6)
     given = volumes, birchmurnaghan(volumes, -7.0, 140 * units.GPa, 5.0, 11.8)
-    display = EquationOfStateDisplay(reference, reference=given, label="one", reference_label="other").plot()
+    display = EquationOfStateDisplay.from_state(reference, reference=given, label="one", reference_label="other")
     try:
         reference_curve, reference_points, curve, points = display.ax_.lines
         np.testing.assert_allclose(points.get_xdata(), VOLUMES)
@@ -128,12 +141,14 @@ def test_displays_of_calculators_share_axes():
     try:
         for label, relax in (("relaxed", True), ("as it is", False)):
             display = EquationOfStateDisplay.from_calculator(
-                bulk("Cu"), EMT(), label=label, ax=ax, volumes=[0.94, 0.97, 1.0, 1.03], relax=relax
+                EMT(), bulk("Cu"), label=label, ax=ax, volumes=[0.94, 0.97, 1.0, 1.03], relax=relax
             )
             assert display.ax_ is ax
             assert display.figure_ is figure
         estimated = EquationOfStateDisplay.from_estimator(EMT(), bulk("Cu"), ax=ax, volumes=[0.94, 0.97, 1.0, 1.03])
         assert estimated.state.volume == pytest.approx(display.state.volume, rel=1e-4)
         assert len(ax.lines) == 6
+        estimated = EquationOfStateDisplay.from_estimator(EMT(), bulk("Cu"), ax=ax, reference=EMT())
+        assert estimated.reference.bulk_modulus == estimated.state.bulk_modulus
     finally:
         pyplot.close(figure)

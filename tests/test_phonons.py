@@ -54,6 +54,18 @@ def test_translations_cost_nothing(copper):
     assert np.abs(copper.frequencies_at([0, 0, 0])).max() < 1e-4
 
 
+def test_noise_of_forces_does_not_bring_translations_back():
+    class Noisy(EMT):
+        def calculate(self, *args, **kwargs):
+            super().calculate(*args, **kwargs)
+            noise = np.random.default_rng(0).normal(scale=1e-3, size=self.results["forces"].shape)
+            self.results["forces"] = self.results["forces"] + noise
+
+    found = phonons(bulk("Cu", a=3.5898), Noisy(), relax=False, supercell=2, mesh=10.0, path="Γ-X")
+    assert np.abs(found.force_constants.sum(axis=1)).max() < 1e-10
+    assert np.abs(found.frequencies[0]).max() < 1e-3
+
+
 def test_sound_is_that_of_the_elastic_constants(copper):
     elastic = elastic_constants(bulk("Cu"), EMT())
     density = copper.primitive.get_masses().sum() / copper.primitive.cell.volume
@@ -137,6 +149,7 @@ def test_masses_of_the_atoms_count(copper):
         ({"path": "Γ-Q"}, "no point 'Q' in this Brillouin zone; known are GAMMA, K, L, U, W, W_2, X"),
         ({"path": "Γ"}, "must name two points"),
         ({"distance": 0}, "distance=0: must be positive"),
+        ({"mesh": (4, 0, 4)}, r"mesh=\(4, 0, 4\): must be positive"),
         ({"supercell": -1}, "positive whole number"),
     ],
 )

@@ -23,6 +23,7 @@ from mlfeat.properties import (
     equation_of_state,
     lattice_constants,
     relax_crystal,
+    surface_energy,
 )
 from mlfeat.properties._calculator import as_calculator
 from mlfeat.testing import toy_training_set
@@ -189,6 +190,8 @@ def test_crystal_that_is_not_bound_is_an_error():
     calculator.parameters.epsilon = -1.0
     with pytest.raises(RuntimeError, match="flies apart|collapses"):
         relax_crystal(far, calculator)
+    with pytest.raises(RuntimeError, match="out of each other's reach"):
+        relax_crystal(bulk("Cu", a=12.0), EMT())
 
 
 class Magnet(EMT):
@@ -232,6 +235,11 @@ def test_structure_and_calculator_are_checked(function):
         function(Atoms(pbc=True, cell=[3, 3, 3]), EMT())
     with pytest.raises(TypeError, match="must be an ASE calculator or a fitted model"):
         function(bulk("Cu"), "emt")
+    with pytest.raises(TypeError, match=r"calculator=EMT is a class: make one, as EMT\(\)"):
+        function(bulk("Cu"), EMT)
+    for symprec in (0, -1.0, np.nan, "low"):
+        with pytest.raises(ValueError, match="symprec=.*must be a positive number"):
+            function(bulk("Cu"), EMT(), symprec=symprec)
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +304,21 @@ def test_flat_dictionary_of_a_hexagonal_crystal_has_its_own_keys():
     found = crystal_properties(bulk("Cu", "hcp", a=2.55, c=4.1), EMT(), ("lattice", "elastic"))
     lengths = ["lattice_a", "lattice_b", "lattice_c", "volume"]
     assert list(found) == [*lengths, "C11", "C12", "C13", "C33", "C44", "bulk_modulus", "shear_modulus"]
+
+
+def test_flat_dictionary_of_a_compound_has_no_vacancy():
+    crystal = bulk("CuAu", "cesiumchloride", a=3.03)
+    with pytest.raises(ValueError, match="compound, .* leave 'vacancy' out"):
+        crystal_properties(crystal, EMT())
+    found = crystal_properties(crystal, EMT(), ("lattice", "cohesive"))
+    assert found["lattice_constant"] == pytest.approx(3.02714, abs=1e-5)
+
+
+def test_all_of_the_flat_dictionary_has_the_symmetry_asked_for():
+    """Without symmetry, indices belong to the cell as passed: (100) of the primitive one of fcc is (111)."""
+    primitive = bulk("Cu")
+    found = crystal_properties(primitive, EMT(), "surface", symprec=None)
+    assert found["surface_energy_100"] == pytest.approx(surface_energy(primitive, EMT(), (1, 1, 1)), rel=1e-4)
 
 
 def test_unknown_property_is_an_error():

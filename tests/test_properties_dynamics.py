@@ -1,11 +1,13 @@
 """Stability in molecular dynamics: forces that are the gradient of the energy, and solids that stay whole."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from ase import units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from mlfeat.properties import npt_stability, nve_drift, relax_crystal
+from mlfeat.properties import MolecularDynamicsDisplay, npt_stability, nve_drift, relax_crystal
 
 
 class Friction(EMT):
@@ -43,6 +45,7 @@ def test_energy_of_emt_does_not_drift(copper):
     assert run.temperatures[0] == pytest.approx(600)
     assert 200 < run.temperatures[100:].mean() < 400
     assert run.energies[0] == pytest.approx(run.energies[-1], abs=1e-4)
+    assert run.drift == pytest.approx(np.polyfit(run.times[60:], run.energies[60:], 1)[0], rel=1e-6)
 
 
 def test_forces_that_are_not_the_gradient_drift(copper):
@@ -81,6 +84,8 @@ def test_cold_crystal_keeps_its_volume(copper):
     assert run.volume == pytest.approx(copper.get_volume() / 4, rel=2e-3)
     assert run.temperatures[100:].mean() == pytest.approx(20, rel=0.3)
     assert abs(run.pressures[100:].mean()) < 0.3
+    at_rest = run.volumes[0] / (units.kB * 40) * units.GPa  # that of the atoms that move at twice the temperature
+    assert run.pressures[0] * at_rest == pytest.approx(1, abs=0.01)
     assert 0 < run.largest_displacement < 0.3
     assert run.nearest_distance == pytest.approx(copper.cell[0, 0] / 2**0.5)
 
@@ -117,6 +122,55 @@ def test_the_structure_stays_as_it_was(copper):
 def test_numbers_must_be_positive(run, name, copper):
     with pytest.raises(ValueError, match=f"{name}=0"):
         run(copper, EMT(), **{name: 0})
+
+
+@pytest.mark.parametrize("run", [nve_drift, npt_stability])
+def test_steps_are_counted(run, copper):
+    with pytest.raises(ValueError, match=r"n_steps=2\.5: must be a positive integer"):
+        run(copper, EMT(), n_steps=2.5)
+
+
+def test_display_draws_runs_over_time(copper):
+    runs = [npt_stability(copper, EMT(), n_steps=n_steps, min_length=0) for n_steps in (4, 3)]
+    display = MolecularDynamicsDisplay.from_run(runs[0], reference=runs[1], label="EMT", reference_label="shorter")
+    try:
+        for ax, name in zip(display.axes_, ("volumes", "temperatures", "pressures"), strict=True):
+            gray, line = ax.lines
+            np.testing.assert_array_equal(line.get_data(), (runs[0].times, getattr(runs[0], name)))
+            np.testing.assert_array_equal(gray.get_data(), (runs[1].times, getattr(runs[1], name)))
+        assert [text.get_text() for text in display.axes_[0].get_legend().get_texts()] == ["shorter", "EMT"]
+        assert display.figure_ is display.axes_[0].figure
+    finally:
+        plt.close(display.figure_)
+
+
+@pytest.mark.parametrize("make", [MolecularDynamicsDisplay.from_calculator, MolecularDynamicsDisplay.from_estimator])
+def test_display_of_a_calculator_runs_it_and_its_reference(make, copper):
+    figure = plt.figure()
+    settings = {"n_steps": 20, "timestep": 2.0, "min_length": 0}
+    display = make(EMT(), copper, ensemble="nve", reference=Friction(), figure=figure, **settings)
+    try:
+        assert display.figure_ is figure
+        energies, temperatures = display.axes_
+        run, other = display.run, display.reference
+        assert other.drift == nve_drift(copper, Friction(), **settings).drift
+        np.testing.assert_allclose(energies.lines[2].get_ydata(), 1000 * (run.energies - run.energies[0]))
+        np.testing.assert_array_equal(temperatures.lines[1].get_ydata(), run.temperatures)
+        for line, own in ((energies.lines[1], other), (energies.lines[3], run)):
+            known = np.polyval(np.polyfit(own.times[4:], 1000 * (own.energies[4:] - own.energies[0]), 1), own.times[4:])
+            np.testing.assert_allclose(line.get_ydata(), known, atol=1e-9)
+    finally:
+        plt.close(figure)
+
+
+def test_display_takes_runs_of_one_kind(copper):
+    run = nve_drift(copper, EMT(), n_steps=3, min_length=0)
+    with pytest.raises(TypeError, match="must be what nve_drift or npt_stability returns"):
+        MolecularDynamicsDisplay(copper)
+    with pytest.raises(TypeError, match="of the same kind as the run, EnergyDrift"):
+        MolecularDynamicsDisplay(run, reference=npt_stability(copper, EMT(), n_steps=3, min_length=0))
+    with pytest.raises(ValueError, match="must be 'npt' or 'nve'"):
+        MolecularDynamicsDisplay.from_calculator(EMT(), copper, ensemble="nvt")
 
 
 def test_constant_pressure_needs_periods():

@@ -45,6 +45,15 @@ def test_any_cell_of_a_crystal_gives_the_same():
         assert surface_energy(other, bonds(), (1, 1, 0), relax=False) == pytest.approx(energy, rel=1e-9)
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_cut_is_where_fewest_bonds_break_wherever_the_atoms_are(order):
+    crystal = pair_crystal("diamond")[order]
+    known = -bond_energy() / 2 / (3**0.5 / 4 * (4 * crystal.cell.volume) ** (2 / 3)) * J_PER_M2
+    for shift in (0.0, 1.3):
+        crystal.positions += shift
+        assert surface_energy(crystal, bonds(), (1, 1, 1), relax=False) == pytest.approx(known, rel=1e-9)
+
+
 @pytest.mark.parametrize(("make", "indices"), [(fcc100, (1, 0, 0)), (fcc111, (1, 1, 1))])
 def test_surfaces_of_emt_copper_are_those_of_slabs_made_by_hand(make, indices):
     crystal = relax_crystal(bulk("Cu", cubic=True), EMT())

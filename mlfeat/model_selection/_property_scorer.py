@@ -1,6 +1,7 @@
 """Scores of models by properties of a crystal and errors of predictions together."""
 
 import math
+import re
 from numbers import Real
 
 import ase
@@ -16,6 +17,7 @@ from mlfeat.properties._symmetry import symmetry_of
 __all__ = ["PropertyScorer", "property_scorer"]
 
 KINDS = {"energy_rmse": "energy", "force_rmse": "force", "stress_rmse": "stress"}
+NAMES = {"elastic": "C[1-6][1-6]", "lattice": "lattice_(constant|a|b|c)"}
 SYMPREC = 1e-3  # Å
 FAILURES = (ArithmeticError, RuntimeError, ValueError)  # of relaxations of crystals that a bad model does not bind
 
@@ -106,7 +108,10 @@ def property_scorer(
 
 
 def _words(crystal, given):
-    first = [] if crystal is None else [repr(crystal)]
+    if isinstance(crystal, ase.Atoms):  # whose own words do not tell where the atoms are
+        first = [f"{repr(crystal)[:-1]}, positions={np.round(crystal.positions, 6).tolist()})"]
+    else:
+        first = [] if crystal is None else [repr(crystal)]
     return f"property_scorer({', '.join([*first, *(f'{name}={value!r}' for name, value in given.items())])})"
 
 
@@ -133,6 +138,8 @@ def _targets(table, share, name):
     found = {}
     for key, given in table.items():
         what = f"{name} {key!r}"
+        if not re.fullmatch(NAMES[name], key):
+            raise ValueError(f"{what}: there are constants as 'C11', and a, b and c of lattices")
         target, tolerance = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         if not isinstance(target, Real) or not math.isfinite(target):
             raise ValueError(f"target of {what} is {given!r}: must be a number, or (target, tolerance)")

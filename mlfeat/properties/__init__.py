@@ -1,6 +1,7 @@
 """Properties of crystals by any ASE calculator or fitted model: numbers, arrays, plots."""
 
 from mlfeat.properties._dynamics import ConstantPressureRun, EnergyDrift, npt_stability, nve_drift
+from mlfeat.properties._dynamics_display import MolecularDynamicsDisplay
 from mlfeat.properties._elastic import elastic_constants
 from mlfeat.properties._elastic_tensor import ElasticConstants, ModulusAverages
 from mlfeat.properties._equation_of_state import EquationOfState, equation_of_state, fit_equation_of_state
@@ -23,6 +24,7 @@ __all__ = [
     "MigrationDisplay",
     "MigrationPath",
     "ModulusAverages",
+    "MolecularDynamicsDisplay",
     "PhononDisplay",
     "Phonons",
     "cohesive_energy",

@@ -32,6 +32,8 @@ def as_calculator(atoms, calculator=None):
         if atoms.calc is None:
             raise ValueError("no calculator: pass one (or a fitted model), or set atoms.calc")
         return atoms.calc
+    if isinstance(calculator, type):
+        raise TypeError(f"calculator={calculator.__name__} is a class: make one, as {calculator.__name__}()")
     if hasattr(calculator, "get_property"):
         return calculator
     if hasattr(calculator, "predict"):

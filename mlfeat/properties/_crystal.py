@@ -211,6 +211,11 @@ class Crystal:
         modes = _Modes(strains, self.symmetry.displacements, fmax, smax)
         crystal, volume = self, self.volume
         energy, gradient, converged = modes.gradient(crystal, "as given")
+        if converged and not gradient.any() and not fixed_volume:
+            raise RuntimeError(
+                "the crystal has neither forces nor stress at all: its atoms are out of each other's reach; "
+                "start from a better structure"
+            )
         hessian = _MODULUS * volume * np.eye(len(gradient))
         for number in range(1, max_steps):
             if converged:

@@ -10,6 +10,7 @@ from ase.md.verlet import VelocityVerlet
 from tqdm import tqdm
 
 from mlfeat.neighbors import check_atoms
+from mlfeat.potentials._settings import is_count
 from mlfeat.properties._calculator import as_calculator
 from mlfeat.properties._supercell import energy_of, forces_of
 
@@ -236,10 +237,11 @@ def npt_stability(
 def _start(atoms, calculator, temperature, n_steps, timestep, min_length, seed):
     """Structure of a run, with velocities and calculator."""
     check_atoms(atoms)
-    numbers = {"temperature": temperature, "n_steps": n_steps, "timestep": timestep}
-    for name, value in numbers.items():
+    for name, value in {"temperature": temperature, "timestep": timestep}.items():
         if not 0 < value < np.inf:
             raise ValueError(f"{name}={value!r}: must be a positive number")
+    if not is_count(n_steps):
+        raise ValueError(f"n_steps={n_steps!r}: must be a positive integer")
     calculator = as_calculator(atoms, calculator)
     heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal(), axis=1)
     moving = atoms.repeat(np.where(atoms.pbc, np.maximum(np.ceil(min_length / heights - 1e-6), 1), 1).astype(int))

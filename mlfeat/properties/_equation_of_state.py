@@ -165,11 +165,15 @@ def fit_equation_of_state(volumes, energies):
     Raises
     ------
     ValueError
-        If there are fewer than four volumes, or the energy has no minimum between them.
+        If there are fewer than four volumes, one is not positive, or the energy has no minimum between them.
     """
     volumes, energies = np.array(volumes, dtype=float), np.array(energies, dtype=float)
-    if volumes.shape != energies.shape or volumes.ndim != 1 or len(volumes) < 4:
-        raise ValueError(f"{volumes.shape} volumes and {energies.shape} energies: four or more of each are needed")
+    if volumes.shape != energies.shape or volumes.ndim != 1 or len(np.unique(volumes)) < 4:
+        raise ValueError(
+            f"{volumes.shape} volumes and {energies.shape} energies: as many are needed, at four different volumes"
+        )
+    if not ((volumes > 0).all() and np.isfinite(volumes).all() and np.isfinite(energies).all()):
+        raise ValueError("volumes must be positive, and energies numbers: one is not")
     x = volumes ** (-2 / 3)
     polynomial = Polynomial.fit(x, energies, 3)
     minimum = _minimum(polynomial, x.min(), x.max())

@@ -48,10 +48,56 @@ class EquationOfStateDisplay:
         self.label, self.reference_label = label, reference_label
 
     @classmethod
-    def from_estimator(
-        cls, estimator, atoms, *, reference=None, label="model", reference_label="reference", ax=None, **settings
+    def from_state(cls, state, *, ax=None, **options):
+        """Draw an equation of state.
+
+        Parameters
+        ----------
+        state : EquationOfState
+            What to draw.
+        ax : matplotlib.axes.Axes or None
+            As `plot` takes it.
+        **options : dict
+            `reference`, `label` and `reference_label`.
+
+        Returns
+        -------
+        EquationOfStateDisplay
+        """
+        return cls(state, **options).plot(ax)
+
+    @classmethod
+    def from_calculator(
+        cls, calculator, atoms, *, reference=None, label="model", reference_label="reference", ax=None, **options
     ):
-        """Calculate and draw the equation of state of a fitted model.
+        """Calculate the equation of state of a crystal and draw it.
+
+        Parameters
+        ----------
+        calculator : ase calculator, Pipeline, search or None
+            As `equation_of_state` takes it.
+        atoms : ase.Atoms
+            Any cell of a crystal.
+        reference, label, reference_label : object
+            As for the class; a reference may be an ASE calculator or a model too: its equation of state is then
+            calculated with the same options.
+        ax : matplotlib.axes.Axes or None
+            As `plot` takes it.
+        **options : dict
+            Of `equation_of_state`.
+
+        Returns
+        -------
+        EquationOfStateDisplay
+        """
+        if hasattr(reference, "get_property") or hasattr(reference, "predict"):
+            reference = equation_of_state(atoms, reference, **options)
+        state = equation_of_state(atoms, calculator, **options)
+        return cls(state, reference=reference, label=label, reference_label=reference_label).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator, atoms, **options):
+        """Calculate the equation of state of a fitted model and draw it.
 
         Parameters
         ----------
@@ -59,46 +105,14 @@ class EquationOfStateDisplay:
             A fitted model, or a fitted search over one.
         atoms : ase.Atoms
             Any cell of a crystal.
-        reference, label, reference_label : object
-            As the class takes them.
-        ax : matplotlib.axes.Axes or None
-            As `plot` takes it.
-        **settings : object
-            As `equation_of_state` takes them.
+        **options : dict
+            As `from_calculator` takes them.
 
         Returns
         -------
         EquationOfStateDisplay
         """
-        return cls.from_calculator(
-            atoms, estimator, reference=reference, label=label, reference_label=reference_label, ax=ax, **settings
-        )
-
-    @classmethod
-    def from_calculator(
-        cls, atoms, calculator=None, *, reference=None, label="model", reference_label="reference", ax=None, **settings
-    ):
-        """Calculate and draw the equation of state of a crystal.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-            Any cell of a crystal.
-        calculator : ase calculator, Pipeline, search or None
-            As `equation_of_state` takes it.
-        reference, label, reference_label : object
-            As the class takes them.
-        ax : matplotlib.axes.Axes or None
-            As `plot` takes it.
-        **settings : object
-            As `equation_of_state` takes them.
-
-        Returns
-        -------
-        EquationOfStateDisplay
-        """
-        state = equation_of_state(atoms, calculator, **settings)
-        return cls(state, reference=reference, label=label, reference_label=reference_label).plot(ax)
+        return cls.from_calculator(estimator, atoms, **options)
 
     def plot(self, ax=None, *, color=COLORS[0], marker=MARKERS[0]):
         """Draw it.

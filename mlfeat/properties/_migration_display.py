@@ -18,7 +18,7 @@ class MigrationDisplay:
         What to draw.
     reference : MigrationPath or None
         Another path to draw beside it, gray, such as one of DFT.
-    label : str, default="potential"
+    label : str, default="model"
         Name of the path in the legend; there is none without a reference.
     reference_label : str, default="reference"
         Name of the reference.

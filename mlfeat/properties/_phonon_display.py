@@ -22,7 +22,7 @@ class PhononDisplay:
         What to draw beside it, gray: phonons along the same path (dashed), such as those of DFT's forces by the same
         function; or wave vectors, in units of the reciprocal lattice vectors of the primitive cell, and frequencies
         (THz), as measured ones (circles), of which those on the path are drawn.
-    label : str, default="potential"
+    label : str, default="model"
         Name of the phonons in the legend; there is none without a reference.
     reference_label : str, default="reference"
         Name of the reference.

@@ -138,7 +138,7 @@ def phonons(
     ImportError
         If phonopy or seekpath are not installed: ``pip install 'mlfeat[phonons]'``.
     ValueError
-        If the path names an unknown point, a length is not positive, or the structure is not a crystal.
+        If the path names an unknown point, a length or the mesh is not positive, or the structure is not a crystal.
     RuntimeError
         If the crystal cannot be relaxed, or if the calculator gives NaN.
 
@@ -153,8 +153,8 @@ def phonons(
     .. [3] Y. Hinuma et al., Comput. Mater. Sci. 2017, 128, 140.
     """
     _require()
-    for name, value in (("distance", distance), ("spacing", spacing)):
-        if not 0 < value < np.inf:
+    for name, value in (("distance", distance), ("spacing", spacing), ("mesh", mesh)):
+        if not all(0 < number < np.inf for number in np.ravel(value)):
             raise ValueError(f"{name}={value!r}: must be positive")
     large = Supercell.from_atoms(atoms, calculator, supercell, relax=relax, symprec=symprec)
     lattice = _phonopy(large)

@@ -6,6 +6,9 @@ from mlfeat.properties._crystal import Crystal
 from mlfeat.properties._elastic import elastic_constants_of
 from mlfeat.properties._equation_of_state import equation_of_state_of
 from mlfeat.properties._lattice import cohesive_energy_of
+from mlfeat.properties._migration import vacancy_migration
+from mlfeat.properties._surface import surface_energy
+from mlfeat.properties._vacancy import vacancy_formation_energy
 
 __all__ = ["crystal_properties"]
 
@@ -53,7 +56,8 @@ def crystal_properties(
     Raises
     ------
     ValueError
-        If something unknown is asked for, or the structure is not periodic in three directions.
+        If something unknown is asked for, or a vacancy of a compound, or the structure is not periodic in three
+        directions.
     RuntimeError
         If a relaxation does not converge, or the calculator gives NaN.
     """
@@ -61,27 +65,33 @@ def crystal_properties(
     unknown = [name for name in which if name not in _PIECES]
     if unknown:
         raise ValueError(f"which has {unknown[0]!r}; known are {', '.join(_PIECES)}")
+    if "vacancy" in which and len(set(atoms.numbers)) > 1:
+        raise ValueError(
+            f"{atoms.symbols} is a compound, whose vacancies need a chemical potential: leave 'vacancy' out of which, "
+            "and call vacancy_formation_energy"
+        )
     crystal, energy = Crystal.from_atoms(atoms, calculator, symprec).relaxed(**_RELAXATION)
     crystal_atoms = crystal.applied_to(atoms)
+    settings = {"atom_energies": atom_energies, "symprec": symprec}
     return {
         key: float(value)
         for name in which
-        for key, value in _PIECES[name](crystal, energy, crystal_atoms, atom_energies).items()
+        for key, value in _PIECES[name](crystal, energy, crystal_atoms, settings).items()
     }
 
 
-def _lattice(crystal, energy, atoms, atom_energies):
+def _lattice(crystal, energy, atoms, settings):
     a, b, c = crystal.lattice_constants
     cubic = len(crystal.symmetry.tensors) == 3
     lengths = {"lattice_constant": a} if cubic else {"lattice_a": a, "lattice_b": b, "lattice_c": c}
     return {**lengths, "volume": crystal.volume / crystal.n_atoms}
 
 
-def _cohesive(crystal, energy, atoms, atom_energies):
-    return {"cohesive_energy": cohesive_energy_of(crystal, energy, atom_energies)}
+def _cohesive(crystal, energy, atoms, settings):
+    return {"cohesive_energy": cohesive_energy_of(crystal, energy, settings["atom_energies"])}
 
 
-def _elastic(crystal, energy, atoms, atom_energies):
+def _elastic(crystal, energy, atoms, settings):
     found = elastic_constants_of(crystal, atoms)
     return {
         **found.constants,
@@ -90,30 +100,26 @@ def _elastic(crystal, energy, atoms, atom_energies):
     }
 
 
-def _eos(crystal, energy, atoms, atom_energies):
+def _eos(crystal, energy, atoms, settings):
     found = equation_of_state_of(crystal, np.linspace(0.94, 1.06, 11), True, **_RELAXATION)
     return {"eos_bulk_modulus": found.bulk_modulus, "bulk_modulus_derivative": found.bulk_modulus_derivative}
 
 
-def _vacancy(crystal, energy, atoms, atom_energies):
-    from mlfeat.properties._vacancy import vacancy_formation_energy
-
-    return {"vacancy_formation_energy": vacancy_formation_energy(atoms, crystal.calculator)}
-
-
-def _migration(crystal, energy, atoms, atom_energies):
-    from mlfeat.properties._migration import vacancy_migration
-
-    return {"vacancy_migration_energy": vacancy_migration(atoms, crystal.calculator).barrier}
+def _vacancy(crystal, energy, atoms, settings):
+    found = vacancy_formation_energy(atoms, crystal.calculator, symprec=settings["symprec"])
+    return {"vacancy_formation_energy": found}
 
 
-def _surface(crystal, energy, atoms, atom_energies):
-    from mlfeat.properties._surface import surface_energy
+def _migration(crystal, energy, atoms, settings):
+    found = vacancy_migration(atoms, crystal.calculator, symprec=settings["symprec"])
+    return {"vacancy_migration_energy": found.barrier}
 
+
+def _surface(crystal, energy, atoms, settings):
     found = {}
     for indices in _SURFACES:
         name = "surface_energy_" + "".join(str(index) for index in indices)
-        found[name] = surface_energy(atoms, crystal.calculator, indices)
+        found[name] = surface_energy(atoms, crystal.calculator, indices, symprec=settings["symprec"])
     return found
 
 

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Real
 
 import numpy as np
 import spglib
@@ -100,9 +101,11 @@ def symmetry_of(atoms, symprec):
     Raises
     ------
     ValueError
-        If the structure is not periodic in three directions, or if no symmetry can be found.
+        If the structure is not periodic in three directions, `symprec` is not positive, or no symmetry can be found.
     """
     check_atoms(atoms)
+    if symprec is not None and not (isinstance(symprec, Real) and 0 < symprec < np.inf):
+        raise ValueError(f"symprec={symprec!r}: must be a positive number of Å, or None")  # spglib would crash
     if not atoms.pbc.all():
         raise ValueError(f"pbc={atoms.pbc.tolist()}: a crystal must be periodic in all three directions")
     return _analyze(atoms.cell.array.tobytes(), atoms.positions.tobytes(), _kinds(atoms).tobytes(), symprec)

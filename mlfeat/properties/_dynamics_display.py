@@ -1,0 +1,180 @@
+"""What molecular dynamics did over time."""
+
+from mlfeat.plotting._style import COLORS, add_grid
+from mlfeat.properties._dynamics import ConstantPressureRun, EnergyDrift, npt_stability, nve_drift
+
+__all__ = ["MolecularDynamicsDisplay"]
+
+_RUNS = {"nve": nve_drift, "npt": npt_stability}
+
+
+class MolecularDynamicsDisplay:
+    """A run over time, below each other: total energy and temperature, or volume, temperature and pressure.
+
+    Energies are drawn relative to that at the start, with the straight line whose slope is the drift.
+
+    Parameters
+    ----------
+    run : EnergyDrift or ConstantPressureRun
+        What to draw.
+    reference : EnergyDrift, ConstantPressureRun or None
+        Another run of the same kind to draw behind it, gray.
+    label : str, default="model"
+        Name of the run in the legend; there is none without a reference.
+    reference_label : str, default="reference"
+        Name of the reference.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure.
+    axes_ : array of matplotlib.axes.Axes, shape (2,) or (3,)
+        Its panels.
+
+    Raises
+    ------
+    TypeError
+        If the run is none, or the reference is not of the same kind.
+
+    See Also
+    --------
+    nve_drift : Makes runs at constant energy.
+    npt_stability : Makes runs at constant pressure.
+    """
+
+    def __init__(self, run, *, reference=None, label="model", reference_label="reference"):
+        if not isinstance(run, EnergyDrift | ConstantPressureRun):
+            raise TypeError(f"run={run!r}: must be what nve_drift or npt_stability returns")
+        if reference is not None and type(reference) is not type(run):
+            raise TypeError(f"reference={reference!r}: must be of the same kind as the run, {type(run).__name__}")
+        self.run = run
+        self.reference = reference
+        self.label = label
+        self.reference_label = reference_label
+
+    @classmethod
+    def from_run(cls, run, *, figure=None, **options):
+        """Draw a run.
+
+        Parameters
+        ----------
+        run : EnergyDrift or ConstantPressureRun
+            What to draw.
+        figure : matplotlib.figure.Figure or None
+            As `plot` takes it.
+        **options : dict
+            `reference`, `label` and `reference_label`.
+
+        Returns
+        -------
+        MolecularDynamicsDisplay
+        """
+        return cls(run, **options).plot(figure)
+
+    @classmethod
+    def from_calculator(
+        cls,
+        calculator,
+        atoms,
+        *,
+        ensemble="npt",
+        reference=None,
+        label="model",
+        reference_label="reference",
+        figure=None,
+        **options,
+    ):
+        """Run molecular dynamics and draw it.
+
+        Parameters
+        ----------
+        calculator : ase calculator, Pipeline, search or None
+            As `nve_drift` takes it.
+        atoms : ase.Atoms
+            A structure at rest.
+        ensemble : {"npt", "nve"}, default="npt"
+            Constant pressure, by `npt_stability`, or constant energy, by `nve_drift`.
+        reference, label, reference_label : object
+            As for the class; a reference may be an ASE calculator or a model too, with which the same is run.
+        figure : matplotlib.figure.Figure or None
+            As `plot` takes it.
+        **options : dict
+            Of `npt_stability` or `nve_drift`.
+
+        Returns
+        -------
+        MolecularDynamicsDisplay
+        """
+        if ensemble not in _RUNS:
+            raise ValueError(f"ensemble={ensemble!r}: must be 'npt' or 'nve'")
+        if hasattr(reference, "get_property") or hasattr(reference, "predict"):
+            reference = _RUNS[ensemble](atoms, reference, **options)
+        run = _RUNS[ensemble](atoms, calculator, **options)
+        return cls(run, reference=reference, label=label, reference_label=reference_label).plot(figure)
+
+    @classmethod
+    def from_estimator(cls, estimator, atoms, **options):
+        """Run molecular dynamics with a fitted model and draw it.
+
+        Parameters
+        ----------
+        estimator : Pipeline or search
+            A fitted model.
+        atoms : ase.Atoms
+            A structure at rest.
+        **options : dict
+            As `from_calculator` takes them.
+
+        Returns
+        -------
+        MolecularDynamicsDisplay
+        """
+        return cls.from_calculator(estimator, atoms, **options)
+
+    def plot(self, figure=None):
+        """Draw.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure or None
+            Where to draw; None makes a figure with pyplot.
+
+        Returns
+        -------
+        MolecularDynamicsDisplay
+            Itself.
+        """
+        n_panels = len(_curves(self.run))
+        if figure is None:
+            from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
+
+            figure = pyplot.figure(figsize=(5.4, 1.7 * n_panels + 0.4))
+        figure.set_layout_engine("constrained")
+        self.figure_, self.axes_ = figure, figure.subplots(n_panels, 1, sharex=True)
+        if self.reference is not None:
+            _draw(self.axes_, self.reference, "0.6", self.reference_label)
+        _draw(self.axes_, self.run, COLORS[0], self.label)
+        self.axes_[-1].set_xlabel("time (ps)")
+        if self.reference is not None:
+            self.axes_[0].legend(frameon=False, fontsize="small")
+        return self
+
+
+def _curves(run):
+    """Quantities by the names of their axes."""
+    if isinstance(run, EnergyDrift):
+        energies = 1000 * (run.energies - run.energies[0])
+        return {"energy (meV/atom)": energies, "temperature (K)": run.temperatures}
+    return {"volume (Å³/atom)": run.volumes, "temperature (K)": run.temperatures, "pressure (GPa)": run.pressures}
+
+
+def _draw(axes, run, color, label):
+    for ax, (name, values) in zip(axes, _curves(run).items(), strict=True):
+        ax.plot(run.times, values, color=color, linewidth=0.9, label=label)
+        ax.set_ylabel(name)
+        add_grid(ax)
+    if isinstance(run, EnergyDrift):
+        kept = slice(len(run.times) // 5, None)  # what the drift is the slope of
+        times, values = run.times[kept], 1000 * (run.energies[kept] - run.energies[0])
+        line = values.mean() + 1000 * run.drift * (times - times.mean())
+        axes[0].plot(times, line, color=color, linestyle="--", linewidth=1.4, label=f"{run.drift:.1e} eV/atom/ps")
