@@ -108,6 +108,9 @@ def test_ranges_mean_what_they_say(bowl):
     assert {type(own["n"]) for own in params} == {int}
     assert min(own["n"] for own in params) >= 1
     assert {own["kind"] for own in params} == {"b", None}
+    space = SearchSpace(Bowl(), {"n": (0, 3)})  # each integer has its share, those at the ends too
+    counts = np.bincount([space.params([u])["n"] for u in (np.arange(400) + 0.5) / 400])
+    np.testing.assert_array_equal(counts, [100, 100, 100, 100])
     first = [own["n"] for own in params[:45]]
     assert 10 < np.median(first) < 100  # of a logarithmic range
 
@@ -399,6 +402,8 @@ def test_a_checkpoint_of_another_search_is_refused(bowl, tmp_path):
         evolve(Bowl(table=3), BOUNDS, bowl[1], cv=SPLITS, checkpoint=path)
     with pytest.raises(ValueError, match="random_state was 0, is 1"):
         evolve(bowl[0], BOUNDS, bowl[1], cv=SPLITS, checkpoint=path, random_state=1)
+    with pytest.raises(ValueError, match="another search .splits was"):
+        evolve(bowl[0], BOUNDS, bowl[1], cv=[SPLITS[0][::-1]], checkpoint=path)
     assert path.read_bytes() == content
     for damaged in (content[:-50], b"", pickle.dumps({}), content.replace(b"seed", b"sead")):
         path.write_bytes(damaged)

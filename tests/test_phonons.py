@@ -137,6 +137,13 @@ def test_a_crystal_that_is_not_stable_has_imaginary_frequencies():
     assert found[1].lowest_frequency < -0.1
 
 
+def test_a_crystal_is_not_stable_either_where_the_path_does_not_lead():
+    found = phonons(bulk("Cu", "bcc", a=2.87), EMT(), mesh=20.0, path="Γ-H")
+    assert found.frequencies.min() > -0.01
+    assert found.lowest_frequency < -1
+    assert not found.is_stable
+
+
 def test_masses_of_the_atoms_count(copper):
     heavy = bulk("Cu")
     heavy.set_masses(4 * heavy.get_masses())

@@ -138,7 +138,7 @@ def test_display_draws_runs_over_time(copper):
             gray, line = ax.lines
             np.testing.assert_array_equal(line.get_data(), (runs[0].times, getattr(runs[0], name)))
             np.testing.assert_array_equal(gray.get_data(), (runs[1].times, getattr(runs[1], name)))
-        assert [text.get_text() for text in display.axes_[0].get_legend().get_texts()] == ["shorter", "EMT"]
+        assert [text.get_text() for text in display.figure_.legends[0].get_texts()] == ["shorter", "EMT"]
         assert display.figure_ is display.axes_[0].figure
     finally:
         plt.close(display.figure_)
@@ -155,6 +155,8 @@ def test_display_of_a_calculator_runs_it_and_its_reference(make, copper):
         run, other = display.run, display.reference
         assert other.drift == nve_drift(copper, Friction(), **settings).drift
         np.testing.assert_allclose(energies.lines[2].get_ydata(), 1000 * (run.energies - run.energies[0]))
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert names == [f"reference: {other.drift:.1e} eV/atom/ps", f"model: {run.drift:.1e} eV/atom/ps"]
         np.testing.assert_array_equal(temperatures.lines[1].get_ydata(), run.temperatures)
         for line, own in ((energies.lines[1], other), (energies.lines[3], run)):
             known = np.polyval(np.polyfit(own.times[4:], 1000 * (own.energies[4:] - own.energies[0]), 1), own.times[4:])

@@ -1,6 +1,6 @@
 """What molecular dynamics did over time."""
 
-from mlfeat.plotting._style import COLORS, add_grid
+from mlfeat.plotting._style import COLORS, add_grid, legend_entries
 from mlfeat.properties._dynamics import ConstantPressureRun, EnergyDrift, npt_stability, nve_drift
 
 __all__ = ["MolecularDynamicsDisplay"]
@@ -20,7 +20,7 @@ class MolecularDynamicsDisplay:
     reference : EnergyDrift, ConstantPressureRun or None
         Another run of the same kind to draw behind it, gray.
     label : str, default="model"
-        Name of the run in the legend; there is none without a reference.
+        Name of the run in the legend, with its drift; there is none at constant pressure without a reference.
     reference_label : str, default="reference"
         Name of the reference.
 
@@ -155,8 +155,10 @@ class MolecularDynamicsDisplay:
             _draw(self.axes_, self.reference, "0.6", self.reference_label)
         _draw(self.axes_, self.run, COLORS[0], self.label)
         self.axes_[-1].set_xlabel("time (ps)")
-        if self.reference is not None:
-            self.axes_[0].legend(frameon=False, fontsize="small")
+        if self.reference is not None or isinstance(self.run, EnergyDrift):
+            entries = legend_entries(self.axes_[:1])
+            place = {"loc": "outside upper center", "ncols": 2, "frameon": False, "fontsize": "small"}
+            figure.legend(entries.values(), entries.keys(), **place)
         return self
 
 
@@ -174,7 +176,9 @@ def _draw(axes, run, color, label):
         ax.set_ylabel(name)
         add_grid(ax)
     if isinstance(run, EnergyDrift):
+        axes[0].lines[-1].set_label("_energies")  # the line below has the name, and the drift
         kept = slice(len(run.times) // 5, None)  # what the drift is the slope of
         times, values = run.times[kept], 1000 * (run.energies[kept] - run.energies[0])
+        name = f"{label}: {run.drift:.1e} eV/atom/ps"
         line = values.mean() + 1000 * run.drift * (times - times.mean())
-        axes[0].plot(times, line, color=color, linestyle="--", linewidth=1.4, label=f"{run.drift:.1e} eV/atom/ps")
+        axes[0].plot(times, line, color=color, linestyle="--", linewidth=1.4, label=name)
