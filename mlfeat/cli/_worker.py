@@ -38,12 +38,17 @@ class Child:
         # -P and PYTHONPATH: the same mlfeat as here, whatever lies in the working directory.
         paths = [str(Path(mlfeat.__file__).parents[1]), os.environ.get("PYTHONPATH")]
         environment = dict.fromkeys(_THREADS, str(threads)) | os.environ
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(job), str(self._answer)],
-            env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdin=subprocess.PIPE,  # ends when this process does
-            stdout=subprocess.DEVNULL,
-        )
+        # The process inherits that Ctrl-C waits, until it ignores it; here it comes right after.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(job), str(self._answer)],
+                env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                stdin=subprocess.PIPE,  # ends when this process does
+                stdout=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @property
     def is_running(self):
