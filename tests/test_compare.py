@@ -17,10 +17,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import mlfeat
-from mlfeat.cli import _compare, _pieces, _plan, _tasks, _worker, main
+from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tasks, _user_models, _worker, main
 from mlfeat.cli._data import as_data
-from mlfeat.cli._errors import one_line
-from mlfeat.cli._forecast import _extrapolated
+from mlfeat.cli._errors import UsageError, one_line
 from mlfeat.cli._methods import METHODS
 from mlfeat.cli._plan import nested_subsets
 from mlfeat.cli._references import published_reference
@@ -227,7 +226,10 @@ def test_compare_shows_a_dash_for_what_the_data_lack(properties, missing, tmp_pa
     (result,) = results_of(tmp_path)["methods"]
     for kind in ("energy", "force", "stress"):
         assert (result["test"][f"{kind}_rmse"] is None) == (kind in missing)
-    line = capsys.readouterr().out.split("\n\n")[1].splitlines()[2].split()
+    out = capsys.readouterr().out
+    told = {"force": "; 24 without forces", "stress": "; 24 without stress"}
+    assert out.splitlines()[0].endswith("12 odd)" + "".join(told[kind] for kind in sorted(missing)))
+    line = out.split("\n\n")[1].splitlines()[2].split()
     assert line[1:6].count("-") == sum(2 if kind == "force" else 1 for kind in missing)
 
 
@@ -339,6 +341,13 @@ def test_ctrl_c_ends_without_a_traceback(started):
     assert err == "mlfeat: error: interrupted\n"
 
 
+def test_ctrl_c_while_python_starts_is_for_the_parent_alone(capfd):
+    child = _worker.Child(max, (1, 2))
+    os.kill(child._process.pid, signal.SIGINT)
+    assert child.result() == 2
+    assert capfd.readouterr().err == ""
+
+
 def test_a_killed_comparison_loses_the_piece_under_way_alone(started, tmp_path, data, inline, capsys):
     while not (tmp_path / "pieces" / "fit-snap.json").exists():
         assert started.poll() is None
@@ -399,6 +408,27 @@ def test_properties_are_those_of_the_saved_model_beside_the_reference(parts, tmp
     assert f"{100 * (expected['C11'] / 200 - 1):+.1f}%" in out
     (row,) = rows_of(tmp_path / "results.csv")
     assert float(row["C44"]) == snap["properties"]["C44"]
+
+
+def test_tables_of_an_earlier_comparison_do_not_stay(parts, compare, tmp_path):
+    assert compare(*QUICK) == 0
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"results.csv", "groups.csv"}
+
+
+def test_properties_of_a_crystal_that_is_not_known_are_missed(tmp_path, inline, capsys):
+    structures = copper(24, 0)
+    for atoms in structures:
+        atoms.symbols[0] = "Ni"
+    ase.io.write(tmp_path / "train.xyz", structures)
+    only = ["--no-learning-curve", "--no-variants", "--no-scaling", "--no-forecast", "--methods=snap"]
+    arguments = [f"--train={tmp_path}/train.xyz", "--twojmax=2", "--trials=5", f"--out={tmp_path}", *only]
+    assert main(["compare", *arguments]) == 0
+    assert "no properties: " in capsys.readouterr().out
+    assert "properties" not in results_of(tmp_path)["methods"][0]
+    ase.io.write(tmp_path / "NiCu.cif", bulk("NiCu", "cesiumchloride", a=2.9))
+    assert main(["compare", *arguments, f"--crystal={tmp_path}/NiCu.cif", "--properties=lattice"]) == 0
+    assert "no properties: " not in capsys.readouterr().out
+    assert 2 < results_of(tmp_path)["methods"][0]["properties"]["lattice_constant"] < 4
 
 
 def test_emt_is_the_reference_of_its_data(tmp_path, monkeypatch, inline, capsys):
@@ -487,6 +517,7 @@ BAD = {
     "no module": (["--model", "mine=nowhere:model"], "--model mine: ModuleNotFoundError"),
     "no attribute": (["--model", "mine={data}/my_models.py:model"], "--model mine: AttributeError"),
     "no model": (["--model", "mine={data}/my_models.py:number"], "mine: 'int' object is not callable"),
+    "option of no method": (["--model", "mine={data}/my_models.py:small", "--twojmax", "4"], "none of which is fitted"),
     "no fitted file": (["--model", "mine=none.mlfeat"], "none.mlfeat: no such file"),
     "a name twice": (["--model", "snap={data}/my_models.py:small"], "there is a method of this name"),
     "nothing": ([], "there is nothing to compare"),
@@ -534,6 +565,25 @@ def test_bad_input_is_one_clear_line_before_any_work(case, data, tmp_path, capfd
     assert message in err
     assert err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
+def test_other_weights_of_n2p2_are_another_model(tmp_path):
+    for name in ("input.nn", "scaling.data", "weights.029.data", "nnp-train.log"):
+        (tmp_path / name).write_text("1")
+    places = [tmp_path, tmp_path / "input.nn"]
+    before = [_user_models.UserModel("mine", str(place)).inputs()["content"] for place in places]
+    (tmp_path / "nnp-train.log").write_text("2")
+    assert [_user_models.UserModel("mine", str(place)).inputs()["content"] for place in places] == before
+    (tmp_path / "weights.029.data").write_text("2")
+    for place, content in zip(places, before, strict=True):
+        assert _user_models.UserModel("mine", str(place)).inputs()["content"] != content
+
+
+def test_species_of_a_file_that_does_not_name_them_are_not_guessed(tmp_path):
+    (tmp_path / "CuNi.mtp").write_text("MTP")
+    method = _user_models.UserModel("mine", f"{tmp_path}/CuNi.mtp").method()
+    with pytest.raises(UsageError, match=r"which of its species is which of Cu, Ni; .* --species LIST"):
+        method.build([bulk("Cu"), bulk("Ni")], None)
 
 
 # --- several at a time, and the forecast ----------------------------------------------------------
@@ -610,9 +660,19 @@ def test_a_forecast_comes_first_and_is_all_on_request(compare, tmp_path, capsys,
 
 
 def test_the_forecast_grows_with_the_data(compare, tmp_path):
-    seconds = [_extrapolated([100, 200], [2.0, 3.0], n) for n in (200, 400, 1000)]
+    seconds = [_forecast._extrapolated([100, 200], [2.0, 3.0], n) for n in (200, 400, 1000)]
     assert seconds == [3.0, 5.0, 11.0]
-    assert _extrapolated([100, 200], [3.0, 2.0], 1000) == 3.0  # noise
+    assert _forecast._extrapolated([100, 200], [3.0, 2.0], 1000) == 3.0  # noise
+
+
+def test_only_what_is_not_timed_is_shared_among_processes():
+    def task(kind, label="", alone=False):
+        return _tasks.Task(kind, "snap", max, (), {}, label, alone=alone)
+
+    tasks = [task("fit"), task("learning", "0.5"), task("variant"), task("properties"), task("cost", alone=True)]
+    fits = 4 * _forecast._START + 2.5 * 100
+    assert _forecast._total(tasks, {"snap": 100.0}) == pytest.approx(fits + _forecast._TIMING)
+    assert _forecast._total(tasks, {"snap": 100.0}, n_jobs=2) == pytest.approx(fits / 2 + _forecast._TIMING)
 
 
 def test_pieces_are_counted_on_a_terminal(compare, monkeypatch, inline, capsys):

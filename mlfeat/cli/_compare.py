@@ -47,6 +47,8 @@ def run(args):
         if any(plan.variants.values()):
             (args.out / "variants").mkdir(exist_ok=True)
     print(f"train: {_told(train)}\ntest:  {_told(test)}", flush=True)
+    if not (plan.wanted.properties or args.quick or args.no_properties):
+        print("no properties: the crystal of the data is not known; give one with --crystal", flush=True)
     store = Store(args.out)
     if args.restart:
         store.clear()
@@ -193,4 +195,9 @@ def _told(data):
     about = data.summary()
     groups = [f"{count} {group}" for group, count in about["groups"].items() if group]
     tail = f" ({', '.join(groups)})" if 1 < len(groups) < 8 else ""
-    return f"{data.name}: {about['structures']} structures, {about['atoms']} atoms{tail}"
+    lack = [
+        f"{about['structures'] - about[f'with_{kind}']} without {kind}"
+        for kind in ("forces", "stress")
+        if about[f"with_{kind}"] < about["structures"]
+    ]
+    return "; ".join([f"{data.name}: {about['structures']} structures, {about['atoms']} atoms{tail}", *lack])

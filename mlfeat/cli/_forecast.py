@@ -25,7 +25,8 @@ _LOOPS = {  # what a fit repeats, and how often in the short fits
     "nnp": ("epochs", 1, 3),
     "mtp": ("iterations", 1, 4),
 }
-_TIMING = 3.0  # s, of a piece that times a model
+_START = 2.0  # s, of a process until it works
+_TIMING = 3.0  # s, of one that times a model
 METHOD = (
     "time of short fits to a few structures, in proportion to the number of atoms, and memory on a line through two of "
     "them; for gap operations are counted; trainings that end early take less; variants count as the fit of the table"
@@ -43,14 +44,12 @@ def forecast(plan, store, n_jobs, threads):
         tell=lambda task, result, again: found.update({task.method: result}),
     )
     rest = [task for task in plan.tasks if store.find(task) is None]
+    fits = {name: result.get("fit_seconds") for name, result in found.items()}
     for name in tasks:
         own = [task for task in rest if task.method == name]
-        shares = [_share(task) for task in own]
-        seconds = found[name].get("fit_seconds")
-        total = None if seconds is None else seconds * sum(shares) + _TIMING * sum(task.alone for task in own)
+        total = None if fits[name] is None else _total(own, fits)
         rows.append({"label": plan.labels[name], "pieces": len(own), **found[name], "seconds": total})
-    known = [row["seconds"] for row in rows if row["seconds"] is not None]
-    content = {"methods": rows, "seconds": sum(known) / n_jobs, "how": METHOD}
+    content = {"methods": rows, "seconds": _total(rest, fits, n_jobs), "how": METHOD}
     columns = [
         Column("forecast", "", lambda row: row["label"]),
         Column("fit", "s", lambda row: row.get("fit_seconds"), digits=2),
@@ -148,6 +147,13 @@ def _extrapolated(sizes, values, size):
     """The straight line through two points at another size, at least the larger value."""
     slope = (values[1] - values[0]) / max(sizes[1] - sizes[0], 1)
     return max(values[1] + slope * (size - sizes[1]), *values)
+
+
+def _total(tasks, fits, n_jobs=1):
+    """Seconds of tasks, several at a time but those that run alone; fits that are not known count as nothing."""
+    together = [task for task in tasks if not task.alone]
+    seconds = sum(_START + _share(task) * (fits.get(task.method) or 0.0) for task in together)
+    return seconds / n_jobs + _TIMING * (len(tasks) - len(together))
 
 
 def _share(task):

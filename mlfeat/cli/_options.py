@@ -158,7 +158,8 @@ def settings_of(args, methods, threads=None):
         owners = [key for key, method in METHODS.items() if name in method.options]
         if getattr(args, name) is not None and not set(owners) & set(methods):
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} is an option of {_listed(owners)}, not of {_listed(methods)}")
+            others = f"not of {_listed(methods)}" if methods else "none of which is fitted"
+            raise UsageError(f"--{option} is an option of {_listed(owners)}, {others}")
     weights, sigmas = _by_kind(args, "weight"), _by_kind(args, "sigma")
     if len(weights) == len(_KINDS) and not any(weights.values()):
         raise UsageError("all weights are zero; give one of energies, forces and stresses a positive one")

@@ -98,7 +98,8 @@ class Plan:
 
     def _cost(self, kind, name, source, path, needs, label=""):
         args = source, path, self.train.structures, _SECONDS[kind]
-        return Task(kind, name, _pieces.cost_piece, args, {}, label, needs, alone=True)
+        inputs = {"train": self.hashes["train"]}  # the structure is one of these
+        return Task(kind, name, _pieces.cost_piece, args, inputs, label, needs, alone=True)
 
     def _properties(self, name, source, path, needs=None):
         crystal, which = self.crystals["properties"], self.wanted.properties

@@ -116,8 +116,11 @@ class Results:
         content = self.content
         done = [method for method in content["methods"] if method["status"] == "ok"]
         for name, rows in tables(content).items():
+            path = self.folder / f"{name}.csv"
             if rows:
-                write_csv(self.folder / f"{name}.csv", rows)
+                write_csv(path, rows)
+            else:  # one of an earlier comparison would belong to other results
+                path.unlink(missing_ok=True)
         test = self.plan.test
         predictions = {
             method["method"]: (

@@ -1,5 +1,6 @@
 """Models of the user's beside the five: a Pipeline, a function that makes one, or a file of a fitted one."""
 
+import glob
 import hashlib
 import importlib
 import re
@@ -13,7 +14,7 @@ from sklearn.base import clone
 from mlfeat.cli._errors import UsageError, one_line
 from mlfeat.cli._guess import species_of
 from mlfeat.cli._methods import METHODS, Method
-from mlfeat.cli._models import format_of, read_model
+from mlfeat.cli._models import NNP, format_of, read_model
 
 _NAMED = re.compile(r"(?P<place>.+):(?P<attribute>[A-Za-z_]\w*)")
 
@@ -54,13 +55,22 @@ class UserModel:
         path = Path(self.place)
         if not self.is_fitted:
             return [Path(self._module().__file__)]
-        beside = path.glob("*") if path.is_dir() else path.parent.glob(f"{path.stem}*")
-        return sorted(file for file in beside if file.is_file())
+        if format_of(path).program == "n2p2":
+            folder, patterns = path if path.is_dir() else path.parent, (NNP, "scaling.data", "weights.*.data")
+        else:
+            folder, patterns = path.parent, (f"{glob.escape(path.stem)}*",)
+        return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
 
     def _read(self, structures):
         path, options = Path(self.place), {}
-        if "species" in format_of(path).read_options:
+        form = format_of(path)
+        if "species" in form.read_options:
             options["species"] = species_of(structures)
+            if form.program == "MLIP" and len(options["species"]) > 1:
+                raise UsageError(
+                    f"{path}: the file does not say which of its species is which of {', '.join(options['species'])}; "
+                    f"make a file that does: mlfeat convert {path} {path.stem}.mlfeat --species LIST"
+                )
         return read_model(path, Namespace(**options))
 
     def _find(self):
