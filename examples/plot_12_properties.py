@@ -55,7 +55,9 @@ print(display.phonons, "stable" if display.phonons.is_stable else "not stable")
 # %%
 # Does it stay a crystal when it is hot? Dynamics at constant energy show whether forces are the gradient of the energy,
 # at constant pressure whether atoms keep their places.
-from mlfeat.properties import npt_stability, nve_drift
+from mlfeat.properties import MolecularDynamicsDisplay, npt_stability, nve_drift
 
 print(nve_drift(copper, model, n_steps=500, timestep=2.0))
-print(npt_stability(copper, model, temperature=600, n_steps=500, timestep=2.0))
+run = npt_stability(copper, model, temperature=600, n_steps=500, timestep=2.0)
+print(run)
+MolecularDynamicsDisplay.from_run(run)

@@ -19,15 +19,17 @@ class Friction(EMT):
 
 
 class Failing(EMT):
-    """Forces are NaN after some calculations."""
+    """Forces are NaN after some calculations, or there is an error."""
 
-    def __init__(self, n_good):
+    def __init__(self, n_good, error=None):
         super().__init__()
-        self.n_left = n_good
+        self.n_left, self.error = n_good, error
 
     def calculate(self, *args, **kwargs):
         super().calculate(*args, **kwargs)
         self.n_left -= 1
+        if self.n_left < 0 and self.error:
+            raise self.error
         if self.n_left < 0:
             self.results["forces"] = np.full_like(self.results["forces"], np.nan)
 
@@ -75,6 +77,13 @@ def test_a_molecule_is_not_repeated():
 def test_nan_says_at_which_step(copper):
     with pytest.raises(RuntimeError, match="at step 7 of its dynamics"):
         nve_drift(copper, Failing(7), n_steps=20, min_length=0)
+
+
+@pytest.mark.parametrize("run", [nve_drift, npt_stability])
+def test_a_calculator_that_fails_says_at_which_step(run, copper):
+    with pytest.raises(ZeroDivisionError) as raised:
+        run(copper, Failing(5, ZeroDivisionError()), n_steps=20, min_length=0)
+    assert "at step 5 of the dynamics" in raised.value.__notes__
 
 
 def test_cold_crystal_keeps_its_volume(copper):

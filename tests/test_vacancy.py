@@ -107,6 +107,19 @@ def test_a_calculator_that_fails_says_where():
     with pytest.raises(RuntimeError, match="supercell without a vacancy"):
         vacancy_formation_energy(bulk("Cu"), Counting(energy=np.nan), relax=False)
 
+    class Failing(EMT):
+        n_vacant = 0
+
+        def calculate(self, atoms, *args, **kwargs):
+            self.n_vacant += len(atoms) == 31
+            if self.n_vacant == 3:
+                raise ZeroDivisionError
+            super().calculate(atoms, *args, **kwargs)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        vacancy_formation_energy(bulk("Cu"), Failing(), supercell=2, fmax=1e-4)
+    assert "in the relaxation of the supercell with a vacancy, at step 2" in raised.value.__notes__[0]
+
 
 @pytest.fixture(scope="module")
 def copper_path():

@@ -143,8 +143,8 @@ def nve_drift(atoms, calculator=None, *, temperature=300.0, n_steps=1000, timest
 
     record()
     dynamics = VelocityVerlet(moving, timestep * units.fs)
-    for _ in tqdm(range(n_steps), "NVE", unit=" steps", disable=None, leave=False):
-        dynamics.step()
+    for number in tqdm(range(1, n_steps + 1), "NVE", unit=" steps", disable=None, leave=False):
+        _step(dynamics, number)
         record()
     times = timestep / 1000 * np.arange(n_steps + 1)
     kept = slice(len(times) // 5, None)
@@ -220,7 +220,7 @@ def npt_stability(
     )
     for number in tqdm(range(n_steps + 1), "NPT", unit=" steps", disable=None, leave=False):
         if number:
-            run.step()
+            _step(run, number)
         state = _state(moving, sites)
         records.append(state)
         reason = _complaint(state, start / len(moving), nearest)
@@ -256,6 +256,14 @@ def _start(atoms, calculator, temperature, n_steps, timestep, min_length, seed):
     moving.set_momenta(momenta * np.sqrt(2 * temperature / moving.get_temperature()))
     moving.calc = calculator
     return moving, calculator
+
+
+def _step(dynamics, number):
+    try:
+        dynamics.step()
+    except Exception as error:
+        error.add_note(f"at step {number} of the dynamics")
+        raise
 
 
 def _nearest_distance(atoms):

@@ -197,7 +197,11 @@ def relax_atoms(atoms, calculator, what, *, fmax, max_steps):
     atoms.calc = calculator
     optimizer = LBFGS(atoms, logfile=None)
     optimizer.attach(lambda: forces_of(atoms, calculator, f"{what} at step {optimizer.nsteps} of its relaxation"))
-    converged = optimizer.run(fmax=fmax, steps=max_steps)
+    try:
+        converged = optimizer.run(fmax=fmax, steps=max_steps)
+    except Exception as error:
+        error.add_note(f"in the relaxation of {what}, at step {optimizer.nsteps}")
+        raise
     atoms.calc = None
     if not converged:
         raise RuntimeError(
