@@ -309,6 +309,10 @@ def test_only_what_other_settings_change_is_done_again(compare, tmp_path, inline
     assert compare(*QUICK, "--alpha", "1e-3") == 0
     assert inline == ["fit_piece", "cost_piece", "fit_piece"]  # the model is the same again
     del inline[:]
+    (tmp_path / "snap.predictions.npz").write_bytes(b"of another program")
+    assert compare(*QUICK, "--alpha", "1e-3") == 0
+    assert inline == ["fit_piece"]
+    del inline[:]
     assert compare(*QUICK, "--alpha", "1e-3", "--restart") == 0
     assert inline == ["fit_piece", "cost_piece"]
 

@@ -126,7 +126,7 @@ def assert_same(ours, theirs, rtol=0.0):
 
 def displaced_crystal(symbol="Cu", tilts=(0.0, 0.0, 0.0), n=5, by=0.1, seed=3):
     """Atoms displaced by some Å; the cell is lower-triangular, so that LAMMPS does not turn it."""
-    atoms = bulk(symbol, cubic=True) * (n, n, n)
+    atoms = bulk(symbol, cubic=True) * np.broadcast_to(n, 3)
     cell = atoms.cell.array.copy()
     cell[1, 0], cell[2, 0], cell[2, 1] = tilts
     atoms.set_cell(cell, scale_atoms=True)
@@ -157,6 +157,7 @@ def molybdenum(shared):
         ("Mo", "molybdenum", 6, (0.0, 0.0, 0.0)),
         ("Mo", "molybdenum", 6, (2.3, -1.7, 3.1)),
         ("Cu", "copper", 4, (2.3, -1.7, 3.1)),
+        ("Cu", "copper", (13, 2, 2), (0.0, 0.0, 0.0)),  # so long that no rank knows all atoms
     ],
 )
 def test_two_ranks_give_the_numbers_of_pair_style_snap(symbol, fixture, n, tilts, tmp_path, request):

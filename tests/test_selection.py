@@ -180,6 +180,11 @@ def test_the_same_twice_is_chosen_last(method):
     assert not {0, 1} & set(chosen)
 
 
+@pytest.mark.parametrize("method", [farthest_point, cur])
+def test_none_is_chosen_twice_where_others_are_no_news(method):
+    assert sorted(method([[1.0], [1.0], [2.0], [2.0]], 4)) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_misuse(method):
     values = points(5)
