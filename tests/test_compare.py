@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import ase.io
@@ -20,7 +21,7 @@ import mlfeat
 from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tasks, _user_models, _worker, main
 from mlfeat.cli._data import as_data
 from mlfeat.cli._errors import UsageError, one_line
-from mlfeat.cli._methods import METHODS
+from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.cli._plan import nested_subsets
 from mlfeat.cli._references import published_reference
 from mlfeat.metrics import evaluate
@@ -590,6 +591,16 @@ def test_species_of_a_file_that_does_not_name_them_are_not_guessed(tmp_path):
         method.build([bulk("Cu"), bulk("Ni")], None)
 
 
+def test_folder_that_cannot_be_written_is_an_error_before_any_work(compare, tmp_path, monkeypatch, capsys, inline):
+    def refuse(*args, dir=None, **kwargs):
+        raise PermissionError(13, "Permission denied", f"{dir}/x")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # as root may write everywhere
+    assert compare(*QUICK) == 2
+    assert capsys.readouterr() == ("", f"mlfeat: error: {tmp_path}: Permission denied\n")
+    assert inline == []
+
+
 # --- several at a time, and the forecast ----------------------------------------------------------
 
 
@@ -663,9 +674,15 @@ def test_a_forecast_comes_first_and_is_all_on_request(compare, tmp_path, capsys,
     assert not (tmp_path / "results.json").exists()
 
 
-def test_the_forecast_grows_with_the_data(compare, tmp_path):
-    seconds = [_forecast._extrapolated([100, 200], [2.0, 3.0], n) for n in (200, 400, 1000)]
-    assert seconds == [3.0, 5.0, 11.0]
+def test_the_forecast_grows_with_the_data(monkeypatch):
+    monkeypatch.setattr(_forecast, "_seconds", lambda *args: (2.0, 1.0))  # what grows, and what does not
+    train = as_data("Cu", copper(250, 0))
+    sample = _forecast._samples(train)[1]
+    expected = 2.0 * train.n_atoms.sum() / sample.n_atoms.sum() + 1.0
+    assert expected > 4
+    assert _forecast.forecast_piece("snap", Settings(), train)["fit_seconds"] == pytest.approx(expected)
+    n_bytes = [_forecast._extrapolated([100, 200], [2.0, 3.0], n) for n in (200, 400, 1000)]
+    assert n_bytes == [3.0, 5.0, 11.0]
     assert _forecast._extrapolated([100, 200], [3.0, 2.0], 1000) == 3.0  # noise
 
 

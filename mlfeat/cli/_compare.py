@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 
 from tqdm import tqdm
 
@@ -44,6 +45,7 @@ def run(args):
     plan, results = _planned(args, sources, settings, train, test)
     with bad_input(args.out):
         args.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.out).close()  # an error now, where nothing can be written, not after a fit
         if any(plan.variants.values()):
             (args.out / "variants").mkdir(exist_ok=True)
     print(f"train: {_told(train)}\ntest:  {_told(test)}", flush=True)
