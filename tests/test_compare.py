@@ -353,6 +353,12 @@ def test_ctrl_c_while_python_starts_is_for_the_parent_alone(capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_process_without_a_parent_ends_quietly(tmp_path, monkeypatch):
+    monkeypatch.setattr(_worker, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(_worker.warnings, "showwarning", _worker.warnings.showwarning)  # which it changes
+    _worker.main(tmp_path / "none" / "job", tmp_path / "none" / "result")
+
+
 def test_a_killed_comparison_loses_the_piece_under_way_alone(started, tmp_path, data, inline, capsys):
     while not (tmp_path / "pieces" / "fit-snap.json").exists():
         assert started.poll() is None

@@ -93,8 +93,9 @@ def main(job, answer):
             raise
         result = {"status": "failed", "error": f"{type(error).__name__}: {one_line(error)}"}
     whole = Path(f"{answer}.part")
-    whole.write_bytes(pickle.dumps(result))
-    whole.rename(answer)
+    with contextlib.suppress(FileNotFoundError):  # the parent is gone, and with it the folder
+        whole.write_bytes(pickle.dumps(result))
+        whole.rename(answer)
 
 
 def _end_with_parent():
