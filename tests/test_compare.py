@@ -18,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import mlfeat
-from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tasks, _user_models, _worker, main
+from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tables, _tasks, _user_models, _worker, main
 from mlfeat.cli._data import as_data
 from mlfeat.cli._errors import UsageError, one_line
 from mlfeat.cli._methods import METHODS, Settings
@@ -440,6 +440,14 @@ def test_properties_of_a_crystal_that_is_not_known_are_missed(tmp_path, inline, 
     assert main(["compare", *arguments, f"--crystal={tmp_path}/NiCu.cif", "--properties=lattice"]) == 0
     assert "no properties: " not in capsys.readouterr().out
     assert 2 < results_of(tmp_path)["methods"][0]["properties"]["lattice_constant"] < 4
+
+
+def test_properties_have_titles_and_units():
+    found = crystal_properties(bulk("Cu"), EMT(), ("lattice", "cohesive", "eos", "elastic", "vacancy", "surface"))
+    titles, shown = zip(*map(_tables.title_and_unit, found), strict=True)
+    assert [name for name, unit in zip(found, shown, strict=True) if not unit] == ["bulk_modulus_derivative"]
+    assert len(set(titles)) == len(titles)
+    assert _tables.title_and_unit("shear_modulus") == ("G", "GPa")
 
 
 def test_emt_is_the_reference_of_its_data(tmp_path, monkeypatch, inline, capsys):
