@@ -16,6 +16,7 @@ import pytest
 from _cli_data import copper
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import mlfeat
 from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tables, _tasks, _user_models, _worker, main
@@ -686,6 +687,16 @@ def test_a_forecast_comes_first_and_is_all_on_request(compare, tmp_path, capsys,
         assert float(total) > float(seconds)
     assert lines[6].startswith("about ")
     assert not (tmp_path / "results.json").exists()
+
+
+def test_the_forecast_knows_the_iterations_that_a_preset_leaves_to_the_potential(monkeypatch):
+    for atoms in (structures := [bulk("Mo"), bulk("Mo", cubic=True)]):
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        atoms.info["group"] = "Elastic"
+    train = as_data("Mo", structures)
+    monkeypatch.setattr(_forecast, "_timed", lambda method, settings, *data: 2.0 + 0.5 * settings.iterations)
+    assert METHODS["mtp"].build(structures, Settings())[-1].max_iter == "auto"
+    assert _forecast._seconds("mtp", METHODS["mtp"], Settings(), train, train) == pytest.approx((2.0 + 0.5 * 60, 0.0))
 
 
 def test_the_forecast_grows_with_the_data(monkeypatch):

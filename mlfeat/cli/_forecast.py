@@ -16,6 +16,7 @@ from mlfeat.cli._tasks import Task, run_tasks
 from mlfeat.cli._train import checked_model
 from mlfeat.cli._user_models import method_of
 from mlfeat.potentials._forecast import matrix_product_rate, problem_size
+from mlfeat.potentials._moment_settings import iterations
 from mlfeat.potentials._rows import DesignRows
 
 _ATOMS, _STRUCTURES = 400, 12  # of the larger sample, at least
@@ -57,8 +58,9 @@ def forecast(plan, store, n_jobs, threads):
         Column("pieces to do", "", lambda row: row["pieces"]),
         Column("all of them", "s", lambda row: row["seconds"], digits=2),
     ]
+    failed = [f"no forecast of {row['label']}: {row['error']}\n" for row in rows if row["status"] == "failed"]
     end = f"about {_in_words(content['seconds'])} with {n_jobs} at a time, {threads} threads each"
-    return content, f"{format_table(columns, rows)}\n{end} ({METHOD})"
+    return content, f"{format_table(columns, rows)}\n{''.join(failed)}{end} ({METHOD})"
 
 
 def forecast_piece(source, settings, train):
@@ -108,8 +110,9 @@ def _seconds(source, method, settings, train, sample):
     model = method.build(train.structures, settings)
     if name == "trials":
         return max(first - few * one, 0.0), one * _trials(model, settings, sample)
-    potential = split_model(model)[2]
-    return first - again + potential.n_models * (again + (potential.max_iter - few) * one), 0.0
+    descriptor, _, potential = split_model(model)
+    most = iterations(potential, descriptor.level) if name == "iterations" else potential.max_iter
+    return first - again + potential.n_models * (again + (most - few) * one), 0.0
 
 
 def _timed(method, settings, train, sample):
