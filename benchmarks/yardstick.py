@@ -88,7 +88,6 @@ def error_rows(found):
                 "force, eV/Å": f"{method['test'][f'force_{kind}']:.4f}",
                 "paper ": f"{force:g}",
                 "parameters": method["n_parameters"],
-                "fit, s": f"{method['fit_seconds']:.0f}",
                 "µs per atom and step": f"{method['us_per_atom']:.1f}",
             }
 
