@@ -315,6 +315,10 @@ def test_only_what_other_settings_change_is_done_again(compare, tmp_path, inline
     assert compare(*QUICK, "--alpha", "1e-3") == 0
     assert inline == ["fit_piece"]
     del inline[:]
+    assert compare("--quick", "--alpha", "1e-3", "--restart", "--forecast") == 0
+    assert compare(*QUICK, "--alpha", "1e-3") == 0
+    assert inline == ["forecast_piece"]  # which forgets nothing
+    del inline[:]
     assert compare(*QUICK, "--alpha", "1e-3", "--restart") == 0
     assert inline == ["fit_piece", "cost_piece"]
 

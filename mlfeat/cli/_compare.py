@@ -52,7 +52,7 @@ def run(args):
     if not (plan.wanted.properties or args.quick or args.no_properties):
         print("no properties: the crystal of the data is not known; give one with --crystal", flush=True)
     store = Store(args.out)
-    if args.restart:
+    if args.restart and not args.forecast:
         store.clear()
     if not args.no_forecast:
         results.forecast, text = forecast(plan, store, args.n_jobs, settings.threads)

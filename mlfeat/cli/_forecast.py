@@ -83,7 +83,7 @@ def forecast_piece(source, settings, train):
 def _task(plan, name):
     source = plan.sources[name]
     args = source, plan.settings, plan.train
-    return Task("forecast", name, forecast_piece, args, plan.inputs(source))
+    return Task("forecast", name, forecast_piece, args, plan.inputs(source) | {"threads": plan.settings.threads})
 
 
 def _samples(train):

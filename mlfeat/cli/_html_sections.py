@@ -107,7 +107,7 @@ def properties(content, predictions):
 def _compared(row, name):
     value, reference = row[name], row["reference"]
     if is_number(value) and is_number(reference) and reference:
-        return value, f"{100 * (value / reference - 1):+.1f} %"
+        return value, f"{100 * (value / reference - 1):+z.1f} %"
     return value
 
 

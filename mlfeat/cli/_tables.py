@@ -66,7 +66,7 @@ def _compared(value, row, key):
     if value is None:
         return None
     text = format_number(value, 4)
-    return text if not reference else f"{text} {100 * (value / reference - 1):+.1f}%"
+    return text if not reference else f"{text} {100 * (value / reference - 1):+z.1f}%"
 
 
 def _groups(methods):
