@@ -84,7 +84,7 @@ best = search.best_index_
 ax.plot(100 * off[best], 1000 * force[best], "r*", ms=13, label="best")
 ax.set(xscale="log", ylim=(60, 220), xlabel="largest error of an elastic constant (%)", ylabel="force RMSE (meV/Å)")
 fig.colorbar(points, label="cutoff (Å)")
-ax.legend(loc="lower right")
+ax.legend(loc="upper left")
 fig.tight_layout()
 
 # %%
