@@ -60,4 +60,4 @@ from mlfeat.properties import MolecularDynamicsDisplay, npt_stability, nve_drift
 print(nve_drift(copper, model, n_steps=500, timestep=2.0))
 run = npt_stability(copper, model, temperature=600, n_steps=500, timestep=2.0)
 print(run)
-MolecularDynamicsDisplay.from_run(run)
+MolecularDynamicsDisplay.from_result(run)

@@ -121,7 +121,7 @@ def test_display_draws_the_state_beside_its_reference():
     reference = fit_equation_of_state(VOLUMES, birchmurnaghan(VOLUMES, -3.25, 261.7 * units.GPa, 4.31, 15.1))
     volumes = np.linspace(11.0, 12.5, 6)
     given = volumes, birchmurnaghan(volumes, -7.0, 140 * units.GPa, 5.0, 11.8)
-    display = EquationOfStateDisplay.from_state(reference, reference=given, label="one", reference_label="other")
+    display = EquationOfStateDisplay.from_result(reference, reference=given, label="one", reference_label="other")
     try:
         reference_curve, reference_points, curve, points = display.ax_.lines
         np.testing.assert_allclose(points.get_xdata(), VOLUMES)
@@ -146,9 +146,9 @@ def test_displays_of_calculators_share_axes():
             assert display.ax_ is ax
             assert display.figure_ is figure
         estimated = EquationOfStateDisplay.from_estimator(EMT(), bulk("Cu"), ax=ax, volumes=[0.94, 0.97, 1.0, 1.03])
-        assert estimated.state.volume == pytest.approx(display.state.volume, rel=1e-4)
+        assert estimated.result.volume == pytest.approx(display.result.volume, rel=1e-4)
         assert len(ax.lines) == 6
         estimated = EquationOfStateDisplay.from_estimator(EMT(), bulk("Cu"), ax=ax, reference=EMT())
-        assert estimated.reference.bulk_modulus == estimated.state.bulk_modulus
+        assert estimated.reference.bulk_modulus == estimated.result.bulk_modulus
     finally:
         pyplot.close(figure)

@@ -190,7 +190,7 @@ class Counting(EMT):
 
 
 def test_display_draws_bands_names_and_reference(copper):
-    display = PhononDisplay.from_phonons(copper, reference=copper, label="EMT", reference_label="again")
+    display = PhononDisplay.from_result(copper, reference=copper, label="EMT", reference_label="again")
     bands, density = display.axes_
     assert [text.get_text() for text in bands.get_xticklabels()] == ["Γ", "X", "U|K", "Γ", "L", "W", "X"]
     curves = [line for line in bands.get_lines() if line.get_label() == "EMT" or line.get_linestyle() == "--"]
@@ -204,7 +204,7 @@ def test_display_draws_bands_names_and_reference(copper):
 
 def test_display_draws_measured_points_where_they_are_on_the_path(copper):
     points = np.array([[0.25, 0, 0.25], [0.1, 0.2, 0.4], [0.25, 0.25, 0.25]])
-    display = PhononDisplay.from_phonons(copper, reference=(points, [3.0, 4.0, 5.0]))
+    display = PhononDisplay.from_result(copper, reference=(points, [3.0, 4.0, 5.0]))
     drawn = [line.get_xydata() for line in display.axes_[0].get_lines() if line.get_marker() == "o"]
     middle_of_gx = copper.distances[copper.segments[0].stop - 1] / 2
     middle_of_gl = copper.distances[[copper.segments[3].start, copper.segments[3].stop - 1]].mean()
@@ -215,12 +215,12 @@ def test_display_draws_measured_points_where_they_are_on_the_path(copper):
 def test_display_of_a_calculator_calculates_the_reference_too():
     settings = {"supercell": 1, "mesh": 10.0, "path": "Γ-X"}
     display = PhononDisplay.from_calculator(EMT(), bulk("Cu"), reference=EMT(), **settings)
-    assert display.phonons.labels == display.reference.labels == (("Γ", "X"),)
+    assert display.result.labels == display.reference.labels == (("Γ", "X"),)
     plt.close(display.figure_)
     with pytest.raises(ValueError, match="another path: Γ-X, not Γ-L"):
-        PhononDisplay(phonons(bulk("Cu"), EMT(), supercell=1, mesh=10.0, path="Γ-L"), reference=display.phonons)
+        PhononDisplay(phonons(bulk("Cu"), EMT(), supercell=1, mesh=10.0, path="Γ-L"), reference=display.result)
     with pytest.raises(ValueError, match=r"must be \(n, 3\)"):
-        PhononDisplay(display.phonons, reference=([[0, 0, 0]], [1.0, 2.0]))
+        PhononDisplay(display.result, reference=([[0, 0, 0]], [1.0, 2.0]))
 
 
 @pytest.mark.parametrize(

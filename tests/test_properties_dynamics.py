@@ -141,7 +141,7 @@ def test_steps_are_counted(run, copper):
 
 def test_display_draws_runs_over_time(copper):
     runs = [npt_stability(copper, EMT(), n_steps=n_steps, min_length=0) for n_steps in (4, 3)]
-    display = MolecularDynamicsDisplay.from_run(runs[0], reference=runs[1], label="EMT", reference_label="shorter")
+    display = MolecularDynamicsDisplay.from_result(runs[0], reference=runs[1], label="EMT", reference_label="shorter")
     try:
         for ax, name in zip(display.axes_, ("volumes", "temperatures", "pressures"), strict=True):
             gray, line = ax.lines
@@ -161,7 +161,7 @@ def test_display_of_a_calculator_runs_it_and_its_reference(make, copper):
     try:
         assert display.figure_ is figure
         energies, temperatures = display.axes_
-        run, other = display.run, display.reference
+        run, other = display.result, display.reference
         assert other.drift == nve_drift(copper, Friction(), **settings).drift
         np.testing.assert_allclose(energies.lines[2].get_ydata(), 1000 * (run.energies - run.energies[0]))
         names = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -178,7 +178,7 @@ def test_display_takes_runs_of_one_kind(copper):
     run = nve_drift(copper, EMT(), n_steps=3, min_length=0)
     with pytest.raises(TypeError, match="must be what nve_drift or npt_stability returns"):
         MolecularDynamicsDisplay(copper)
-    with pytest.raises(TypeError, match="of the same kind as the run, EnergyDrift"):
+    with pytest.raises(TypeError, match="of the same kind as the result, EnergyDrift"):
         MolecularDynamicsDisplay(run, reference=npt_stability(copper, EMT(), n_steps=3, min_length=0))
     with pytest.raises(ValueError, match="must be 'npt' or 'nve'"):
         MolecularDynamicsDisplay.from_calculator(EMT(), copper, ensemble="nvt")

@@ -195,12 +195,14 @@ class Counting(Calculator):
 
 
 def test_display_draws_images_and_barrier(copper_path):
-    display = MigrationDisplay.from_path(copper_path, reference=copper_path, label="EMT")
+    display = MigrationDisplay.from_result(copper_path, reference=copper_path, label="EMT")
     dots = [line for line in display.ax_.get_lines() if line.get_marker() == "o"]
     assert dots[-1].get_xydata() == pytest.approx(np.column_stack([copper_path.distances, copper_path.energies]))
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert names == [f"{name}: {copper_path.barrier:.2f} eV" for name in ("reference", "EMT")]
     plt.close(display.figure_)
+    with pytest.raises(TypeError, match="must be what vacancy_migration returns"):
+        MigrationDisplay(copper_path, reference=(copper_path.distances, copper_path.energies))
 
 
 # Ranges of DFT and of experiments, eV.

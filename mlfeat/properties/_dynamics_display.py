@@ -1,6 +1,7 @@
 """What molecular dynamics did over time."""
 
 from mlfeat.plotting._style import COLORS, add_grid, legend_entries
+from mlfeat.properties._display import PropertyDisplay
 from mlfeat.properties._dynamics import ConstantPressureRun, EnergyDrift, npt_stability, nve_drift
 
 __all__ = ["MolecularDynamicsDisplay"]
@@ -8,14 +9,15 @@ __all__ = ["MolecularDynamicsDisplay"]
 _RUNS = {"nve": nve_drift, "npt": npt_stability}
 
 
-class MolecularDynamicsDisplay:
+class MolecularDynamicsDisplay(PropertyDisplay):
     """A run over time, below each other: total energy and temperature, or volume, temperature and pressure.
 
-    Energies are drawn relative to that at the start, with the straight line whose slope is the drift.
+    Energies are drawn relative to that at the start, with the straight line whose slope is the drift. What
+    `from_calculator` and `from_estimator` run is `npt_stability`, or `nve_drift` with ``ensemble="nve"``.
 
     Parameters
     ----------
-    run : EnergyDrift or ConstantPressureRun
+    result : EnergyDrift or ConstantPressureRun
         What to draw.
     reference : EnergyDrift, ConstantPressureRun or None
         Another run of the same kind to draw behind it, gray.
@@ -42,94 +44,18 @@ class MolecularDynamicsDisplay:
     npt_stability : Makes runs at constant pressure.
     """
 
-    def __init__(self, run, *, reference=None, label="model", reference_label="reference"):
-        if not isinstance(run, EnergyDrift | ConstantPressureRun):
-            raise TypeError(f"run={run!r}: must be what nve_drift or npt_stability returns")
-        if reference is not None and type(reference) is not type(run):
-            raise TypeError(f"reference={reference!r}: must be of the same kind as the run, {type(run).__name__}")
-        self.run = run
-        self.reference = reference
-        self.label = label
-        self.reference_label = reference_label
+    def __init__(self, result, *, reference=None, label="model", reference_label="reference"):
+        if not isinstance(result, EnergyDrift | ConstantPressureRun):
+            raise TypeError(f"result={result!r}: must be what nve_drift or npt_stability returns")
+        if reference is not None and type(reference) is not type(result):
+            raise TypeError(f"reference={reference!r}: must be of the same kind as the result, {type(result).__name__}")
+        super().__init__(result, reference=reference, label=label, reference_label=reference_label)
 
-    @classmethod
-    def from_run(cls, run, *, figure=None, **options):
-        """Draw a run.
-
-        Parameters
-        ----------
-        run : EnergyDrift or ConstantPressureRun
-            What to draw.
-        figure : matplotlib.figure.Figure or None
-            As `plot` takes it.
-        **options : dict
-            `reference`, `label` and `reference_label`.
-
-        Returns
-        -------
-        MolecularDynamicsDisplay
-        """
-        return cls(run, **options).plot(figure)
-
-    @classmethod
-    def from_calculator(
-        cls,
-        calculator,
-        atoms,
-        *,
-        ensemble="npt",
-        reference=None,
-        label="model",
-        reference_label="reference",
-        figure=None,
-        **options,
-    ):
-        """Run molecular dynamics and draw it.
-
-        Parameters
-        ----------
-        calculator : ase calculator, Pipeline, search or None
-            As `nve_drift` takes it.
-        atoms : ase.Atoms
-            A structure at rest.
-        ensemble : {"npt", "nve"}, default="npt"
-            Constant pressure, by `npt_stability`, or constant energy, by `nve_drift`.
-        reference, label, reference_label : object
-            As for the class; a reference may be an ASE calculator or a model too, with which the same is run.
-        figure : matplotlib.figure.Figure or None
-            As `plot` takes it.
-        **options : dict
-            Of `npt_stability` or `nve_drift`.
-
-        Returns
-        -------
-        MolecularDynamicsDisplay
-        """
+    @staticmethod
+    def _calculate(atoms, calculator, *, ensemble="npt", **options):
         if ensemble not in _RUNS:
             raise ValueError(f"ensemble={ensemble!r}: must be 'npt' or 'nve'")
-        if hasattr(reference, "get_property") or hasattr(reference, "predict"):
-            reference = _RUNS[ensemble](atoms, reference, **options)
-        run = _RUNS[ensemble](atoms, calculator, **options)
-        return cls(run, reference=reference, label=label, reference_label=reference_label).plot(figure)
-
-    @classmethod
-    def from_estimator(cls, estimator, atoms, **options):
-        """Run molecular dynamics with a fitted model and draw it.
-
-        Parameters
-        ----------
-        estimator : Pipeline or search
-            A fitted model.
-        atoms : ase.Atoms
-            A structure at rest.
-        **options : dict
-            As `from_calculator` takes them.
-
-        Returns
-        -------
-        MolecularDynamicsDisplay
-        """
-        return cls.from_calculator(estimator, atoms, **options)
+        return _RUNS[ensemble](atoms, calculator, **options)
 
     def plot(self, figure=None):
         """Draw.
@@ -144,7 +70,7 @@ class MolecularDynamicsDisplay:
         MolecularDynamicsDisplay
             Itself.
         """
-        n_panels = len(_curves(self.run))
+        n_panels = len(_curves(self.result))
         if figure is None:
             from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
 
@@ -153,9 +79,9 @@ class MolecularDynamicsDisplay:
         self.figure_, self.axes_ = figure, figure.subplots(n_panels, 1, sharex=True)
         if self.reference is not None:
             _draw(self.axes_, self.reference, "0.6", self.reference_label)
-        _draw(self.axes_, self.run, COLORS[0], self.label)
+        _draw(self.axes_, self.result, COLORS[0], self.label)
         self.axes_[-1].set_xlabel("time (ps)")
-        if self.reference is not None or isinstance(self.run, EnergyDrift):
+        if self.reference is not None or isinstance(self.result, EnergyDrift):
             entries = legend_entries(self.axes_[:1])
             place = {"loc": "outside upper center", "ncols": 2, "frameon": False, "fontsize": "small"}
             figure.legend(entries.values(), entries.keys(), **place)

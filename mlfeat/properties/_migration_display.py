@@ -4,17 +4,18 @@ import numpy as np
 from ase.utils.forcecurve import fit_images
 
 from mlfeat.plotting._style import COLORS, add_grid
-from mlfeat.properties._migration import vacancy_migration
+from mlfeat.properties._display import PropertyDisplay
+from mlfeat.properties._migration import MigrationPath, vacancy_migration
 
 __all__ = ["MigrationDisplay"]
 
 
-class MigrationDisplay:
+class MigrationDisplay(PropertyDisplay):
     """Energy of the images along the path of a vacancy, joined by a curve that has the slope of their forces.
 
     Parameters
     ----------
-    path : MigrationPath
+    result : MigrationPath
         What to draw.
     reference : MigrationPath or None
         Another path to draw beside it, gray, such as one of DFT.
@@ -29,77 +30,21 @@ class MigrationDisplay:
         The figure.
     ax_ : matplotlib.axes.Axes
         Its panel.
+
+    Raises
+    ------
+    TypeError
+        If the reference is not a path.
     """
 
-    def __init__(self, path, *, reference=None, label="model", reference_label="reference"):
-        self.path = path
-        self.reference = reference
-        self.label = label
-        self.reference_label = reference_label
+    def __init__(self, result, *, reference=None, label="model", reference_label="reference"):
+        if not isinstance(reference, MigrationPath | None):
+            raise TypeError(f"reference={reference!r}: must be what vacancy_migration returns")
+        super().__init__(result, reference=reference, label=label, reference_label=reference_label)
 
-    @classmethod
-    def from_path(cls, path, *, ax=None, **options):
-        """Draw a path.
-
-        Parameters
-        ----------
-        path : MigrationPath
-            What to draw.
-        ax : matplotlib.axes.Axes or None
-            As `plot` takes it.
-        **options : dict
-            `reference`, `label` and `reference_label`.
-
-        Returns
-        -------
-        MigrationDisplay
-        """
-        return cls(path, **options).plot(ax)
-
-    @classmethod
-    def from_calculator(
-        cls, calculator, atoms, *, reference=None, label="model", reference_label="reference", ax=None, **options
-    ):
-        """Calculate the path of a vacancy and draw it.
-
-        Parameters
-        ----------
-        calculator : ase calculator, Pipeline, search or None
-            As `vacancy_migration` takes it.
-        atoms : ase.Atoms
-            Any cell of a crystal.
-        reference, label, reference_label : object
-            As for the class.
-        ax : matplotlib.axes.Axes or None
-            As `plot` takes it.
-        **options : dict
-            Of `vacancy_migration`.
-
-        Returns
-        -------
-        MigrationDisplay
-        """
-        path = vacancy_migration(atoms, calculator, **options)
-        return cls(path, reference=reference, label=label, reference_label=reference_label).plot(ax)
-
-    @classmethod
-    def from_estimator(cls, estimator, atoms, **options):
-        """Calculate the path of a vacancy with a fitted model and draw it.
-
-        Parameters
-        ----------
-        estimator : Pipeline or search
-            A fitted model.
-        atoms : ase.Atoms
-            Any cell of a crystal.
-        **options : dict
-            As `from_calculator` takes them.
-
-        Returns
-        -------
-        MigrationDisplay
-        """
-        return cls.from_calculator(estimator, atoms, **options)
+    @staticmethod
+    def _calculate(atoms, calculator, **options):
+        return vacancy_migration(atoms, calculator, **options)
 
     def plot(self, ax=None):
         """Draw.
@@ -121,7 +66,7 @@ class MigrationDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         if self.reference is not None:
             _draw(ax, self.reference, "0.45", "--", self.reference_label)
-        _draw(ax, self.path, COLORS[0], "-", self.label)
+        _draw(ax, self.result, COLORS[0], "-", self.label)
         ax.set(xlabel="length of the path (Å)", ylabel="energy (eV)")
         add_grid(ax)
         if self.reference is not None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mlfeat.plotting._style import COLORS, GRID
+from mlfeat.properties._display import PropertyDisplay
 from mlfeat.properties._phonons import Phonons, phonons
 
 __all__ = ["PhononDisplay"]
@@ -11,12 +12,12 @@ _REFERENCE = {"color": "0.45", "linewidth": 1.1, "linestyle": "--"}
 _ON_PATH = 1e-3  # how far wave vectors of reference points may be from the path, in units of the reciprocal lattice
 
 
-class PhononDisplay:
+class PhononDisplay(PropertyDisplay):
     """Phonon dispersion with the density of states beside it.
 
     Parameters
     ----------
-    phonons : Phonons
+    result : Phonons
         What to draw.
     reference : Phonons, tuple of (array of shape (n, 3), array of shape (n,) or (n, n_bands)), or None
         What to draw beside it, gray: phonons along the same path (dashed), such as those of DFT's forces by the same
@@ -40,91 +41,18 @@ class PhononDisplay:
         If the reference has another path, or other shapes.
     """
 
-    def __init__(self, phonons, *, reference=None, label="model", reference_label="reference"):
-        if isinstance(reference, Phonons) and reference.labels != phonons.labels:
+    def __init__(self, result, *, reference=None, label="model", reference_label="reference"):
+        if isinstance(reference, Phonons) and reference.labels != result.labels:
             raise ValueError(
-                f"the reference has another path: {_name(reference.labels)}, not {_name(phonons.labels)}; "
+                f"the reference has another path: {_name(reference.labels)}, not {_name(result.labels)}; "
                 "calculate both with the same path"
             )
-        self.phonons = phonons
-        self.reference = reference if reference is None or isinstance(reference, Phonons) else _points(reference)
-        self.label = label
-        self.reference_label = reference_label
+        reference = reference if reference is None or isinstance(reference, Phonons) else _points(reference)
+        super().__init__(result, reference=reference, label=label, reference_label=reference_label)
 
-    @classmethod
-    def from_phonons(cls, phonons, *, figure=None, **options):
-        """Draw phonons.
-
-        Parameters
-        ----------
-        phonons : Phonons
-            What to draw.
-        figure : matplotlib.figure.Figure or None
-            As `plot` takes it.
-        **options : dict
-            `reference`, `label` and `reference_label`.
-
-        Returns
-        -------
-        PhononDisplay
-        """
-        return cls(phonons, **options).plot(figure)
-
-    @classmethod
-    def from_calculator(
-        cls,
-        calculator,
-        atoms,
-        *,
-        reference=None,
-        label="model",
-        reference_label="reference",
-        figure=None,
-        **options,
-    ):
-        """Calculate phonons and draw them.
-
-        Parameters
-        ----------
-        calculator : ase calculator, Pipeline, search or None
-            As `phonons` takes it.
-        atoms : ase.Atoms
-            Any cell of a crystal.
-        reference, label, reference_label : object
-            As for the class; a reference may be an ASE calculator or a model too: its phonons are then calculated with
-            the same options.
-        figure : matplotlib.figure.Figure or None
-            As `plot` takes it.
-        **options : dict
-            Of `phonons`.
-
-        Returns
-        -------
-        PhononDisplay
-        """
-        if hasattr(reference, "get_property") or hasattr(reference, "predict"):
-            reference = phonons(atoms, reference, **options)
-        found = phonons(atoms, calculator, **options)
-        return cls(found, reference=reference, label=label, reference_label=reference_label).plot(figure)
-
-    @classmethod
-    def from_estimator(cls, estimator, atoms, **options):
-        """Calculate phonons with a fitted model and draw them.
-
-        Parameters
-        ----------
-        estimator : Pipeline or search
-            A fitted model.
-        atoms : ase.Atoms
-            Any cell of a crystal.
-        **options : dict
-            As `from_calculator` takes them.
-
-        Returns
-        -------
-        PhononDisplay
-        """
-        return cls.from_calculator(estimator, atoms, **options)
+    @staticmethod
+    def _calculate(atoms, calculator, **options):
+        return phonons(atoms, calculator, **options)
 
     def plot(self, figure=None):
         """Draw.
@@ -150,21 +78,21 @@ class PhononDisplay:
         own = {"color": COLORS[0], "linewidth": 1.4, "zorder": 3, "label": self.label}
         if isinstance(self.reference, Phonons):
             style = {**_REFERENCE, "zorder": 4, "label": self.reference_label}
-            _draw_bands(bands, self.phonons, self.reference, style)
+            _draw_bands(bands, self.result, self.reference, style)
             density.plot(self.reference.dos, self.reference.dos_frequencies, **style)
         elif self.reference is not None:
-            _draw_points(bands, self.phonons, *self.reference, self.reference_label)
-        _draw_bands(bands, self.phonons, self.phonons, own)
-        density.plot(self.phonons.dos, self.phonons.dos_frequencies, **own)
-        density.fill_betweenx(self.phonons.dos_frequencies, self.phonons.dos, color=COLORS[0], alpha=0.15, linewidth=0)
+            _draw_points(bands, self.result, *self.reference, self.reference_label)
+        _draw_bands(bands, self.result, self.result, own)
+        density.plot(self.result.dos, self.result.dos_frequencies, **own)
+        density.fill_betweenx(self.result.dos_frequencies, self.result.dos, color=COLORS[0], alpha=0.15, linewidth=0)
         self._finish(bands, density)
         return self
 
     def _finish(self, bands, density):
-        ticks, names = _ticks(self.phonons)
+        ticks, names = _ticks(self.result)
         bands.set_xticks(ticks, names)
-        bands.set(xlim=(0, self.phonons.distances[-1]), ylabel="frequency (THz)")
-        if self.phonons.lowest_frequency > -0.05:
+        bands.set(xlim=(0, self.result.distances[-1]), ylabel="frequency (THz)")
+        if self.result.lowest_frequency > -0.05:
             bands.set_ylim(bottom=0)
         density.set_xlim(left=0)
         density.set_xlabel("DOS (1/THz)")
