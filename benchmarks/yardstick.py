@@ -140,7 +140,7 @@ def scaling_rows(content):
 def phonon_figure(element, folder, methods):
     """Phonon bands of each potential, side by side."""
     crystal = crystal_of_element(element)
-    found = [phonons(crystal, mlfeat.load(folder / method["model"])) for method in methods]
+    found = [phonons(crystal, mlfeat.load(folder / method["model"]), spacing=0.02) for method in methods]
     figure, axes = panels(Figure(), "", len(methods), (2.6, 3.2))
     top = 1.08 * max(one.frequencies.max() for one in found)
     for ax, method, one, color in zip(axes, methods, found, COLORS, strict=False):
