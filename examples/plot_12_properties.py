@@ -50,7 +50,7 @@ EquationOfStateDisplay.from_estimator(model, copper, reference=equation_of_state
 from mlfeat.properties import PhononDisplay
 
 display = PhononDisplay.from_estimator(model, copper, reference=EMT(), reference_label="EMT")
-print(display.phonons, "stable" if display.phonons.is_stable else "not stable")
+print(display.result, "stable" if display.result.is_stable else "not stable")
 
 # %%
 # Does it stay a crystal when it is hot? Dynamics at constant energy show whether forces are the gradient of the energy,
