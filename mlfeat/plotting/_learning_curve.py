@@ -10,14 +10,13 @@ from sklearn.utils import _safe_indexing, check_random_state
 
 from mlfeat.base import ExtrapolationWarning
 from mlfeat.metrics import evaluate
+from mlfeat.plotting._panels import PanelDisplay
 from mlfeat.plotting._quantities import ERRORS, is_number
-from mlfeat.plotting._style import COLORS, MARKERS, add_grid, legend_entries, make_logarithmic, panels
+from mlfeat.plotting._style import COLORS, MARKERS, make_logarithmic
 from mlfeat.targets import as_targets, make_targets
 
-_SIZE = 4.2, 3.8  # inches
 
-
-class LearningCurveDisplay:
+class LearningCurveDisplay(PanelDisplay):
     """Errors on training and test set against the number of structures in the training set.
 
     There is a panel for each of energies, forces and stresses that the targets hold. Where there are several folds,
@@ -43,6 +42,8 @@ class LearningCurveDisplay:
     --------
     sklearn.model_selection.LearningCurveDisplay : The same for one score.
     """
+
+    _size = 4.2, 3.8
 
     def __init__(self, curves):
         self.curves = curves
@@ -165,36 +166,15 @@ class LearningCurveDisplay:
             raise ValueError("no result has a learning_curve")
         return display.plot(title=title, figure=figure, axes=axes)
 
-    def plot(self, *, title="", figure=None, axes=None):
-        """Draw.
+    def _panels(self):
+        return self._errors
 
-        Parameters
-        ----------
-        title : str, default=""
-            Title of the figure.
-        figure : matplotlib.figure.Figure or None, default=None
-            Where to draw; None makes a figure with pyplot.
-        axes : sequence of matplotlib.axes.Axes or None, default=None
-            Where to draw instead, one for each quantity.
-
-        Returns
-        -------
-        LearningCurveDisplay
-            Itself.
-        """
-        self.figure_, self.axes_ = panels(figure, title, len(self._errors), _SIZE, axes)
-        for ax, error in zip(self.axes_, self._errors, strict=True):
-            for index, (label, curve) in enumerate(self.curves.items()):
-                style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
-                _draw(ax, label, curve, error, style)
-            make_logarithmic(ax, "xy")
-            ax.set(xlabel="structures in the training set", ylabel=error.label)
-            add_grid(ax)
-        if axes is None:
-            entries = legend_entries(self.axes_)
-            style = {"ncols": min(len(entries), 6), "frameon": False}
-            self.figure_.legend(entries.values(), entries, loc="outside lower center", **style)
-        return self
+    def _draw(self, ax, panel):
+        for index, (label, curve) in enumerate(self.curves.items()):
+            style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
+            _draw(ax, label, curve, panel, style)
+        make_logarithmic(ax, "xy")
+        ax.set(xlabel="structures in the training set", ylabel=panel.label)
 
 
 def _draw(ax, label, curve, error, style):

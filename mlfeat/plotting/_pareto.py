@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from mlfeat.plotting._panels import PanelDisplay
 from mlfeat.plotting._quantities import ERRORS, is_number
-from mlfeat.plotting._style import COLORS, MARKERS, add_grid, legend_entries, make_logarithmic, panels
+from mlfeat.plotting._style import COLORS, MARKERS, make_logarithmic
 
-_SIZE = 4.6, 4.1  # inches
 _COSTS = {"us_per_atom": "cost (µs per atom and step, one core)", "n_parameters": "number of parameters"}
 
 
-class ParetoDisplay:
+class ParetoDisplay(PanelDisplay):
     """Errors of several methods, with several settings each, against computing cost or number of parameters.
 
     There is a panel for energies and one for forces. Settings of a method are joined by a line; the Pareto front joins
@@ -34,6 +34,8 @@ class ParetoDisplay:
     axes_ : array of matplotlib.axes.Axes
         Its panels, one a quantity.
     """
+
+    _size = 4.6, 4.1
 
     def __init__(self, points, cost, sets):
         self.points, self.cost, self.sets = points, cost, sets
@@ -84,38 +86,15 @@ class ParetoDisplay:
             raise ValueError(f"no result has both {cost} and an error of {' or '.join(sets)}")
         return display.plot(title=title, figure=figure, axes=axes)
 
-    def plot(self, *, title="", figure=None, axes=None):
-        """Draw.
+    def _panels(self):
+        return self._errors
 
-        Parameters
-        ----------
-        title : str, default=""
-            Title of the figure.
-        figure : matplotlib.figure.Figure or None, default=None
-            Where to draw; None makes a figure with pyplot.
-        axes : sequence of matplotlib.axes.Axes or None, default=None
-            Where to draw instead, one for each quantity.
-
-        Returns
-        -------
-        ParetoDisplay
-            Itself.
-        """
-        self.figure_, self.axes_ = panels(figure, title, len(self._errors), _SIZE, axes)
-        for ax, error in zip(self.axes_, self._errors, strict=True):
-            self._draw(ax, error)
-        if axes is None:
-            entries = legend_entries(self.axes_)
-            style = {"ncols": min(len(entries), 6), "frameon": False}
-            self.figure_.legend(entries.values(), entries, loc="outside lower center", **style)
-        return self
-
-    def _draw(self, ax, error):
+    def _draw(self, ax, panel):
         front = []
         for index, (label, found) in enumerate(self.points.items()):
             style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "zorder": 3}
             for name in self.sets:
-                xy = _coordinates(found, name, error)
+                xy = _coordinates(found, name, panel)
                 if not len(xy):
                     continue
                 if name == "test":
@@ -127,8 +106,7 @@ class ParetoDisplay:
             front = pareto_front(np.concatenate(front))
             ax.plot(*front.T, color="0.6", linestyle="--", linewidth=5, alpha=0.4, zorder=2, label="Pareto front")
         make_logarithmic(ax, "xy")
-        ax.set(xlabel=_COSTS[self.cost], ylabel=f"{' and '.join(self.sets)} {error.label}")
-        add_grid(ax)
+        ax.set(xlabel=_COSTS[self.cost], ylabel=f"{' and '.join(self.sets)} {panel.label}")
 
 
 def pareto_front(points):

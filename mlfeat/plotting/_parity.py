@@ -4,14 +4,14 @@ import numpy as np
 from ase import units
 
 from mlfeat.base import predict_targets
-from mlfeat.plotting._style import COLORS, add_grid, legend_entries, panels
+from mlfeat.plotting._panels import PanelDisplay
+from mlfeat.plotting._style import COLORS
 from mlfeat.targets import as_targets, get_groups, make_targets
 
-_SIZE = 4.2, 4.1  # inches
 _FEW = 500  # points
 
 
-class ParityDisplay:
+class ParityDisplay(PanelDisplay):
     """Predicted against reference energies, force components and stress components.
 
     There is a panel for each quantity that the targets hold, with the root-mean-square error written in it.
@@ -34,6 +34,8 @@ class ParityDisplay:
     --------
     sklearn.metrics.PredictionErrorDisplay : The same for one number a sample.
     """
+
+    _size = 4.2, 4.1
 
     def __init__(self, values):
         self.values = values
@@ -119,33 +121,16 @@ class ParityDisplay:
             raise ValueError("no finite reference value to compare with")
         return cls(values).plot(title=title, figure=figure, axes=axes)
 
-    def plot(self, *, title="", figure=None, axes=None):
-        """Draw.
+    def _panels(self):
+        return [(color, name, *found) for color, (name, found) in zip(COLORS, self.values.items(), strict=False)]
 
-        Parameters
-        ----------
-        title : str, default=""
-            Title of the figure.
-        figure : matplotlib.figure.Figure or None, default=None
-            Where to draw; None makes a figure with pyplot.
-        axes : sequence of matplotlib.axes.Axes or None, default=None
-            Where to draw instead, one for each quantity.
+    def _draw(self, ax, panel):
+        _draw(ax, *panel)
 
-        Returns
-        -------
-        ParityDisplay
-            Itself.
-        """
-        self.figure_, self.axes_ = panels(figure, title, len(self.values), _SIZE, axes)
-        for ax, color, (name, found) in zip(self.axes_, COLORS, self.values.items(), strict=False):
-            _draw(ax, color, name, *found)
-        entries = legend_entries(self.axes_)
-        if entries and axes is None:
-            style = {"ncols": min(len(entries), 6), "frameon": False, "markerscale": 2}
-            legend = self.figure_.legend(entries.values(), entries, loc="outside lower center", **style)
-            for handle in legend.legend_handles:
-                handle.set_alpha(1)
-        return self
+    def _add_legend(self, entries, *, in_own_figure):
+        legend = super()._add_legend(entries, in_own_figure=in_own_figure)
+        for handle in legend.legend_handles if legend else ():
+            handle.set(alpha=1, sizes=[24])  # points are small and pale, there are many
 
 
 _UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "GPa"}
@@ -193,4 +178,3 @@ def _draw(ax, color, name, reference, predicted, groups):
     ax.locator_params(nbins=5)
     what = name if name == "energy" else f"{name} component"
     ax.set(xlabel=f"reference {what} ({unit})", ylabel=f"predicted {what} ({unit})")
-    add_grid(ax)

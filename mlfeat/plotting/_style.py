@@ -1,58 +1,13 @@
-"""What all figures share: colors, markers, grid, logarithmic axes, and rows of panels."""
+"""What all figures share: colors, markers, grid, logarithmic axes and legends."""
 
 import numpy as np
 
-__all__ = ["COLORS", "GRID", "MARKERS", "add_grid", "legend_entries", "make_logarithmic", "panels"]
+__all__ = ["COLORS", "GRID", "MARKERS", "add_grid", "legend_entries", "make_logarithmic"]
 
 # Okabe and Ito's colors, which color-blind readers can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRID = {"color": "0.9", "linewidth": 0.8}
-
-
-def panels(figure, title, n_panels, size, axes=None):
-    """Make a row of panels.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure or None
-        Where to draw; None makes a figure with pyplot.
-    title : str
-        Title of the figure.
-    n_panels : int
-        Number of panels.
-    size : tuple of float
-        Width and height of a panel, inches.
-    axes : sequence of matplotlib.axes.Axes or None, default=None
-        Draw there instead; they may belong to figures of their own.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The figure.
-    axes : array of matplotlib.axes.Axes, shape (n_panels,)
-        Its panels.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many axes as panels.
-    """
-    if axes is not None:
-        axes = np.ravel(axes)
-        if len(axes) != n_panels:
-            raise ValueError(f"there are {len(axes)} axes for {n_panels} panels")
-        return axes[0].figure, axes
-    if figure is None:
-        from matplotlib import pyplot  # only here: pyplot chooses a backend when imported
-
-        figure = pyplot.figure()
-    width, height = size
-    figure.set_size_inches(width * n_panels, height)
-    figure.set_layout_engine("constrained")
-    if title:
-        figure.suptitle(title)
-    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
 
 
 def add_grid(ax):

@@ -3,9 +3,9 @@
 import numpy as np
 from ase import units
 
-from mlfeat.plotting._style import COLORS, add_grid, legend_entries, make_logarithmic, panels
+from mlfeat.plotting._panels import PanelDisplay
+from mlfeat.plotting._style import COLORS, make_logarithmic
 
-_SIZE = 4.2, 3.6  # inches
 _QUANTITIES = (
     ("energy", 1000, "energy RMSE (meV/atom)"),
     ("forces", 1, "force RMSE (eV/Å)"),
@@ -13,7 +13,7 @@ _QUANTITIES = (
 )
 
 
-class TrainingHistoryDisplay:
+class TrainingHistoryDisplay(PanelDisplay):
     """Errors of a training after each epoch or iteration, and a mark at the parameters that were kept.
 
     There is a panel for each quantity that it was trained on, with one line for each member of a committee, on a
@@ -32,6 +32,8 @@ class TrainingHistoryDisplay:
     axes_ : array of matplotlib.axes.Axes
         Its panels, one a quantity.
     """
+
+    _size = 4.2, 3.6
 
     def __init__(self, history):
         self.history = history
@@ -68,35 +70,19 @@ class TrainingHistoryDisplay:
             raise ValueError("the potential has no history of a training: history_ is missing or empty")
         return cls(history).plot(title=title, figure=figure, axes=axes)
 
-    def plot(self, *, title="", figure=None, axes=None):
-        """Draw.
+    def _panels(self):
+        return [quantity for quantity in _QUANTITIES if np.isfinite(self.history[0][quantity[0]]).any()]
 
-        Parameters
-        ----------
-        title : str, default=""
-            Title of the figure.
-        figure : matplotlib.figure.Figure or None, default=None
-            Where to draw; None makes a figure with pyplot.
-        axes : sequence of matplotlib.axes.Axes or None, default=None
-            Where to draw instead, one for each quantity.
+    def _draw(self, ax, panel):
+        key, factor, label = panel
+        for curve in self.history:
+            _draw(ax, curve, key, factor)
+        ax.set(xlabel="iteration" if "level" in self.history[0] else "epoch", ylabel=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        make_logarithmic(ax)
 
-        Returns
-        -------
-        TrainingHistoryDisplay
-            Itself.
-        """
-        found = [quantity for quantity in _QUANTITIES if np.isfinite(self.history[0][quantity[0]]).any()]
-        self.figure_, self.axes_ = panels(figure, title, len(found), _SIZE, axes)
-        for ax, (key, factor, label) in zip(self.axes_, found, strict=True):
-            for curve in self.history:
-                _draw(ax, curve, key, factor)
-            ax.set(xlabel="iteration" if "level" in self.history[0] else "epoch", ylabel=label)
-            ax.xaxis.get_major_locator().set_params(integer=True)
-            make_logarithmic(ax)
-            add_grid(ax)
-        legend = legend_entries(self.axes_)
-        self.axes_[0].legend(legend.values(), legend.keys(), frameon=False)
-        return self
+    def _add_legend(self, entries, *, in_own_figure):
+        self.axes_[0].legend(entries.values(), entries.keys(), frameon=False)
 
 
 def _draw(ax, curve, key, factor):
