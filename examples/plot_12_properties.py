@@ -9,7 +9,8 @@ model or any ASE calculator, so that a reference (EMT here, DFT elsewhere) is on
 """
 
 # %%
-# A potential for copper, fitted to EMT's energies, forces and stresses:
+# A potential for copper, fitted to EMT's energies, forces and stresses. Its settings are the best of eight tried by
+# hand, so what follows is not what a first guess gives; the next example has them searched.
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from sklearn.linear_model import Ridge
