@@ -12,11 +12,10 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
 from tqdm import tqdm
 
+from mlfeat.model_selection._best_estimator import BestEstimatorMixin
 from mlfeat.model_selection._bounds import SearchSpace
 from mlfeat.model_selection._checkpoint import Checkpoint, describe, describe_data
 from mlfeat.model_selection._population import Population, Stop
@@ -27,17 +26,7 @@ from mlfeat.targets import get_groups, make_targets
 __all__ = ["DifferentialEvolutionSearch"]
 
 
-def _best_has(name):
-    """Whether the best estimator, or the unfitted one, has a method."""
-
-    def check(search):
-        getattr(getattr(search, "best_estimator_", search.estimator), name)
-        return True
-
-    return check
-
-
-class DifferentialEvolutionSearch(MetaEstimatorMixin, BaseEstimator):
+class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEstimator):
     """Search for the parameters of an estimator that cross-validation likes best, by differential evolution.
 
     It is used as scikit-learn's `GridSearchCV`, for any estimator, a Pipeline on structures included: `fit` tries
@@ -349,97 +338,6 @@ class DifferentialEvolutionSearch(MetaEstimatorMixin, BaseEstimator):
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
         return self
-
-    def _best(self):
-        check_is_fitted(self)
-        if not self.refit:
-            raise AttributeError("refit=False: there is no best_estimator_ to predict with; fit one with best_params_")
-        return self.best_estimator_
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "cv_results_")
-
-    def __sklearn_tags__(self):
-        tags, own = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type = own.estimator_type
-        tags.classifier_tags, tags.regressor_tags = own.classifier_tags, own.regressor_tags
-        tags.input_tags.pairwise, tags.input_tags.sparse = own.input_tags.pairwise, own.input_tags.sparse
-        return tags
-
-    @property
-    def classes_(self):
-        """Class labels of the best estimator."""
-        return self._best().classes_
-
-    @property
-    def n_features_in_(self):
-        """Number of features of the best estimator."""
-        return self._best().n_features_in_
-
-    def score(self, X, y=None):
-        """Score of the best estimator, by the scorer of the search.
-
-        Parameters
-        ----------
-        X : list of ase.Atoms, or array of shape (n_samples, n_features)
-            What to predict.
-        y : array of shape (n_samples,), default=None
-            Targets.
-
-        Returns
-        -------
-        float
-            The larger the better.
-        """
-        return self.scorer_(self._best(), X, *([] if y is None else [y]))
-
-    @available_if(_best_has("predict"))
-    def predict(self, X):
-        """Predict with the best estimator.
-
-        Parameters
-        ----------
-        X : list of ase.Atoms, or array of shape (n_samples, n_features)
-            What to predict; see :func:`mlfeat.predict_targets` for forces and stresses.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            As the best estimator gives it: of structures the energies, eV.
-        """
-        return self._best().predict(X)
-
-    @available_if(_best_has("predict_proba"))
-    def predict_proba(self, X):
-        """Probabilities of classes by the best estimator.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            What to predict.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Probabilities.
-        """
-        return self._best().predict_proba(X)
-
-    @available_if(_best_has("transform"))
-    def transform(self, X):
-        """Transform with the best estimator.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            What to transform.
-
-        Returns
-        -------
-        array
-            As the best estimator gives it.
-        """
-        return self._best().transform(X)
 
 
 def _column(values):
