@@ -17,6 +17,28 @@ def _best_has(name):
     return check
 
 
+def _delegated(name, what, shape):
+    """A method that calls the best estimator's."""
+
+    def method(self, X):
+        return getattr(self._best(), name)(X)
+
+    method.__name__ = name
+    method.__doc__ = f"""{what}, by the best estimator.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_columns)
+        What the best estimator takes.
+
+    Returns
+    -------
+    array of shape {shape}
+        As the best estimator gives it.
+    """
+    return available_if(_best_has(name))(method)
+
+
 class BestEstimatorMixin:
     """Methods of a search that has an `estimator`, and once fitted a `scorer_`, and with `refit` a `best_estimator_`.
 
@@ -82,34 +104,9 @@ class BestEstimatorMixin:
         """
         return self._best().predict(X)
 
-    @available_if(_best_has("predict_proba"))
-    def predict_proba(self, X):
-        """Probabilities of classes by the best estimator.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            What to predict.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes)
-            Probabilities.
-        """
-        return self._best().predict_proba(X)
-
-    @available_if(_best_has("transform"))
-    def transform(self, X):
-        """Transform with the best estimator.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            What to transform.
-
-        Returns
-        -------
-        array
-            As the best estimator gives it.
-        """
-        return self._best().transform(X)
+    predict_proba = _delegated("predict_proba", "Probabilities of classes", "(n_samples, n_classes)")
+    predict_log_proba = _delegated("predict_log_proba", "Logarithms of probabilities", "(n_samples, n_classes)")
+    decision_function = _delegated("decision_function", "Decision function", "(n_samples,) or (n_samples, n_classes)")
+    score_samples = _delegated("score_samples", "Score of each sample", "(n_samples,)")
+    transform = _delegated("transform", "Transform", "(n_samples, n_columns)")
+    inverse_transform = _delegated("inverse_transform", "Undo `transform`", "(n_samples, n_features)")
