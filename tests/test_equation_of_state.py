@@ -136,6 +136,13 @@ def test_display_draws_the_state_beside_its_reference():
         pyplot.close(display.figure_)
 
 
+@pytest.mark.parametrize("reference", [3, "DFT", (VOLUMES, VOLUMES, VOLUMES)])
+def test_display_takes_references_of_one_kind(reference):
+    state = fit_equation_of_state(VOLUMES, birchmurnaghan(VOLUMES, -3.25, 261.7 * units.GPa, 4.31, 15.1))
+    with pytest.raises(TypeError, match="must be what equation_of_state returns, or volumes and energies"):
+        EquationOfStateDisplay(state, reference=reference)
+
+
 def test_displays_of_calculators_share_axes():
     figure, ax = pyplot.subplots()
     try:

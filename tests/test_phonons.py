@@ -221,6 +221,8 @@ def test_display_of_a_calculator_calculates_the_reference_too():
         PhononDisplay(phonons(bulk("Cu"), EMT(), supercell=1, mesh=10.0, path="Γ-L"), reference=display.result)
     with pytest.raises(ValueError, match=r"must be \(n, 3\)"):
         PhononDisplay(display.result, reference=([[0, 0, 0]], [1.0, 2.0]))
+    with pytest.raises(TypeError, match="reference=3: must be what phonons returns, or wave vectors and frequencies"):
+        PhononDisplay(display.result, reference=3)
 
 
 @pytest.mark.parametrize(

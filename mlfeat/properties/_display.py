@@ -1,6 +1,6 @@
 """What displays of properties share: a result, a reference beside it, and how they are made."""
 
-__all__ = ["PropertyDisplay"]
+__all__ = ["PropertyDisplay", "two_of"]
 
 
 class PropertyDisplay:
@@ -94,6 +94,35 @@ class PropertyDisplay:
             The display, drawn.
         """
         return cls.from_calculator(estimator, atoms, **options)
+
+
+def two_of(reference, function, names):
+    """The two arrays that a reference is made of.
+
+    Parameters
+    ----------
+    reference : object
+        What was passed.
+    function : str
+        What returns references of the other kind.
+    names : str
+        What the two are.
+
+    Returns
+    -------
+    tuple
+        The two.
+
+    Raises
+    ------
+    TypeError
+        If it is not a sequence of two.
+    """
+    try:
+        first, second = reference
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"reference={reference!r}: must be what {function} returns, or {names}") from error
+    return first, second
 
 
 def _taken(options, *names):

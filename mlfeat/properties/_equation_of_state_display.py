@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlfeat.plotting._style import COLORS, MARKERS, add_grid
-from mlfeat.properties._display import PropertyDisplay
+from mlfeat.properties._display import PropertyDisplay, two_of
 from mlfeat.properties._equation_of_state import EquationOfState, equation_of_state, fit_equation_of_state
 
 __all__ = ["EquationOfStateDisplay"]
@@ -33,6 +33,11 @@ class EquationOfStateDisplay(PropertyDisplay):
     figure_ : matplotlib.figure.Figure
         Its figure.
 
+    Raises
+    ------
+    TypeError
+        If the reference is none of these.
+
     See Also
     --------
     equation_of_state : Calculates what is drawn.
@@ -43,8 +48,8 @@ class EquationOfStateDisplay(PropertyDisplay):
     """
 
     def __init__(self, result, *, reference=None, label="model", reference_label="reference"):
-        if reference is not None and not isinstance(reference, EquationOfState):
-            reference = fit_equation_of_state(*reference)
+        if not isinstance(reference, EquationOfState | None):
+            reference = fit_equation_of_state(*two_of(reference, "equation_of_state", "volumes and energies"))
         super().__init__(result, reference=reference, label=label, reference_label=reference_label)
 
     @staticmethod

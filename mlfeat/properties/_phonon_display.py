@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlfeat.plotting._style import COLORS, GRID
-from mlfeat.properties._display import PropertyDisplay
+from mlfeat.properties._display import PropertyDisplay, two_of
 from mlfeat.properties._phonons import Phonons, phonons
 
 __all__ = ["PhononDisplay"]
@@ -39,6 +39,8 @@ class PhononDisplay(PropertyDisplay):
     ------
     ValueError
         If the reference has another path, or other shapes.
+    TypeError
+        If it is none of these.
     """
 
     def __init__(self, result, *, reference=None, label="model", reference_label="reference"):
@@ -114,7 +116,8 @@ def _name(labels):
 
 
 def _points(reference):
-    qpoints, frequencies = (np.asarray(part, dtype=float) for part in reference)
+    pair = two_of(reference, "phonons", "wave vectors and frequencies")
+    qpoints, frequencies = (np.asarray(part, dtype=float) for part in pair)
     if qpoints.ndim != 2 or qpoints.shape[1] != 3 or len(frequencies) != len(qpoints) or frequencies.ndim > 2:
         raise ValueError(
             f"reference: wave vectors of shape {qpoints.shape} and frequencies of shape {frequencies.shape}; "
