@@ -9,6 +9,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+from ase.stress import voigt_6_to_full_3x3_stress
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -24,6 +25,7 @@ from mlfeat.properties import (
     lattice_constants,
     relax_crystal,
     surface_energy,
+    vacancy_formation_energy,
 )
 from mlfeat.properties._calculator import as_calculator
 from mlfeat.testing import toy_training_set
@@ -210,6 +212,74 @@ def test_magnetic_moments_are_part_of_the_crystal():
         relaxed = relax_crystal(atoms, calculator)
         np.testing.assert_array_equal(sorted(calculator.seen), expected)
         np.testing.assert_array_equal(relaxed.get_initial_magnetic_moments(), moments)
+
+
+class Unusual(EMT):
+    """Gives the stress as a matrix, and all arrays in buffers that the next calculation overwrites."""
+
+    def __init__(self):
+        super().__init__()
+        self.buffers = {}
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        value = super().get_property(name, atoms, allow_calculation)
+        if not isinstance(value, np.ndarray):
+            return value
+        if name == "stress":
+            value = voigt_6_to_full_3x3_stress(value)
+        buffer = self.buffers.setdefault((name, value.shape), np.empty(value.shape))
+        buffer[:] = value
+        return buffer
+
+
+def test_stress_may_be_a_matrix_and_results_may_be_buffers():
+    atoms = bulk("Cu", "hcp", a=2.55)
+    found, expected = (elastic_constants(atoms, each) for each in (Unusual(), EMT()))
+    np.testing.assert_allclose(found.tensor, expected.tensor, rtol=1e-9, atol=1e-9)
+    found, expected = (vacancy_formation_energy(bulk("Cu"), each, supercell=2) for each in (Unusual(), EMT()))
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_stress_of_another_shape_is_an_error():
+    class Flat(EMT):
+        def calculate(self, *args, **kwargs):
+            super().calculate(*args, **kwargs)
+            self.results["stress"] = np.zeros(9)
+
+    with pytest.raises(ValueError, match=r"stress of shape \(9,\) for the crystal as given"):
+        relax_crystal(bulk("Cu"), Flat())
+
+
+class EnergyOnly(Calculator):
+    """EMT's energies; forces and stress are not known."""
+
+    implemented_properties = ["energy"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": EMT().get_potential_energy(atoms)}
+
+
+@pytest.mark.parametrize("function", [cohesive_energy, equation_of_state])
+def test_crystals_as_they_are_need_only_energies(function):
+    atoms = bulk("Cu")
+    found, expected = (function(atoms, calculator, relax=False) for calculator in (EnergyOnly(), EMT()))
+    if function is equation_of_state:
+        found, expected = found.energies, expected.energies
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("calculator", [EnergyOnly(), EMT(), LennardJones(sigma=2.3, epsilon=0.2, rc=6.0)])
+def test_volumes_without_relaxed_shapes_need_only_energies(calculator):
+    atoms = bulk("Cu", "hcp", a=2.55, c=4.1)
+    volumes = np.linspace(0.9, 1.1, 5)
+    expected = []
+    for volume in volumes:
+        scaled = atoms.copy()
+        scaled.set_cell(np.cbrt(volume) * atoms.cell, scale_atoms=True)
+        expected.append(calculator.get_potential_energy(scaled) / 2)
+    state = equation_of_state(atoms, calculator, volumes=volumes, relax=False, relax_shape=False)
+    np.testing.assert_allclose(state.energies, expected, rtol=1e-9)
 
 
 def test_calculator_that_fails_says_where():

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import ase
 import numpy as np
 
-from mlfeat.properties._calculator import as_calculator
-from mlfeat.properties._symmetry import Symmetry, from_voigt, symmetry_of
+from mlfeat.properties._calculator import as_calculator, energy_of, forces_of, stress_of
+from mlfeat.properties._symmetry import Symmetry, symmetry_of
 
 __all__ = ["Crystal"]
 
@@ -113,17 +113,30 @@ class Crystal:
         RuntimeError
             If one of them is not a finite number.
         """
-        atoms = self.to_atoms()
-        try:
-            stress = from_voigt(self.calculator.get_property("stress", atoms))
-            forces = self.calculator.get_property("forces", atoms)
-            energy = self.calculator.get_property("energy", atoms)
-        except Exception as error:
-            error.add_note(f"in a calculation of the crystal {what}")
-            raise
-        if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-            raise RuntimeError(f"the calculator gives NaN or infinite values for the crystal {what}")
-        return float(energy), forces, stress
+        atoms, what = self.to_atoms(), f"the crystal {what}"
+        # The energy last: most calculators know it by then.
+        stress, forces, energy = (ask(atoms, self.calculator, what) for ask in (stress_of, forces_of, energy_of))
+        return energy, forces, stress
+
+    def energy(self, what):
+        """Calculate the energy alone.
+
+        Parameters
+        ----------
+        what : str
+            As `evaluate` takes it.
+
+        Returns
+        -------
+        float
+            Of the primitive cell, eV.
+
+        Raises
+        ------
+        RuntimeError
+            If it is not a finite number.
+        """
+        return energy_of(self.to_atoms(), self.calculator, f"the crystal {what}")
 
     def deformed(self, strain, displacements=0.0):
         """Strain the crystal, then move its atoms.
@@ -208,6 +221,8 @@ class Crystal:
             If it does not converge.
         """
         strains = _traceless(self.symmetry.strains) if fixed_volume else self.symmetry.strains
+        if not len(strains) and not len(self.symmetry.displacements):  # only at fixed volume, as of a cubic crystal
+            return self, self.energy("as given")
         modes = _Modes(strains, self.symmetry.displacements, fmax, smax)
         crystal, volume = self, self.volume
         energy, gradient, converged = modes.gradient(crystal, "as given")

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from mlfeat.neighbors import check_atoms
 from mlfeat.potentials._settings import is_count
-from mlfeat.properties._calculator import as_calculator
-from mlfeat.properties._supercell import energy_of, forces_of
+from mlfeat.properties._calculator import as_calculator, energy_of, forces_of
 
 __all__ = ["EnergyDrift", "ConstantPressureRun", "npt_stability", "nve_drift"]
 

@@ -141,7 +141,7 @@ def equation_of_state_of(crystal, volumes, relax_shape, **settings):
         if relax_shape:
             energies.append(scaled.relaxed(**settings, fixed_volume=True)[1])
         else:
-            energies.append(scaled.evaluate(f"at {volume:g} of its volume")[0])
+            energies.append(scaled.energy(f"at {volume:g} of its volume"))
     return fit_equation_of_state(volumes * crystal.volume / crystal.n_atoms, np.array(energies) / crystal.n_atoms)
 
 

@@ -2,9 +2,9 @@
 
 import ase
 import ase.build
-import numpy as np
 from ase.data import atomic_numbers, reference_states
 
+from mlfeat.properties._calculator import energy_of
 from mlfeat.properties._crystal import Crystal
 from mlfeat.properties._symmetry import symmetry_of
 
@@ -120,7 +120,7 @@ def cohesive_energy(
     if relax:
         energy = crystal.relaxed(fmax=fmax, smax=smax, max_steps=max_steps)[1]
     else:
-        energy = crystal.evaluate("as given")[0]
+        energy = crystal.energy("as given")
     return cohesive_energy_of(crystal, energy, atom_energies)
 
 
@@ -150,14 +150,7 @@ def cohesive_energy_of(crystal, energy, atom_energies=None):
 def _atom_energy(symbol, calculator):
     # In a box, as some calculators know no structure without a cell.
     atom = ase.Atoms(symbol, positions=[[10.0, 10.0, 10.0]], cell=[20.0, 20.0, 20.0], pbc=False)
-    try:
-        energy = calculator.get_property("energy", atom)
-    except Exception as error:
-        error.add_note(f"in a calculation of an isolated atom of {symbol}; pass atom_energies to do without")
-        raise
-    if not np.isfinite(energy):
-        raise RuntimeError(f"the energy of an isolated atom of {symbol} is {energy}; pass atom_energies")
-    return energy
+    return energy_of(atom, calculator, f"an isolated atom of {symbol}; pass atom_energies to do without")
 
 
 def crystal_of_element(element):

@@ -9,7 +9,8 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
 
-from mlfeat.properties._supercell import Supercell, energy_of, forces_of, relax_atoms
+from mlfeat.properties._calculator import energy_of, forces_of
+from mlfeat.properties._supercell import Supercell, relax_atoms
 from mlfeat.properties._vacancy import check_index, without
 
 __all__ = ["MigrationPath", "vacancy_migration"]
@@ -173,5 +174,5 @@ class _Shared(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        forces = forces_of(atoms, self.shared, self.what).copy()
+        forces = forces_of(atoms, self.shared, self.what)
         self.results = {"energy": energy_of(atoms, self.shared, self.what), "forces": forces}

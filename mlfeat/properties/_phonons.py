@@ -7,8 +7,9 @@ import numpy as np
 from ase.build import make_supercell
 from tqdm import tqdm
 
+from mlfeat.properties._calculator import forces_of
 from mlfeat.properties._phonon_path import band_path
-from mlfeat.properties._supercell import Supercell, forces_of
+from mlfeat.properties._supercell import Supercell
 
 __all__ = ["Phonons", "phonons"]
 
@@ -211,7 +212,7 @@ def _displace(lattice, distance, calculator):
     lattice.generate_displacements(distance=distance)
     structures = lattice.supercells_with_displacements
     lattice.forces = [
-        forces_of(_to_ase(structure), calculator, f"displacement {number} of {len(structures)}").copy()
+        forces_of(_to_ase(structure), calculator, f"displacement {number} of {len(structures)}")
         for number, structure in enumerate(tqdm(structures, "phonons", unit=" structures", disable=None, leave=False))
     ]
     lattice.produce_force_constants()

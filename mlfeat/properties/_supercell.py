@@ -7,9 +7,10 @@ import numpy as np
 from ase.build import make_supercell
 from ase.optimize import LBFGS
 
+from mlfeat.properties._calculator import energy_of, forces_of
 from mlfeat.properties._crystal import Crystal
 
-__all__ = ["Supercell", "energy_of", "forces_of", "relax_atoms"]
+__all__ = ["Supercell", "relax_atoms"]
 
 # Cubic crystals by their numbers of atoms in the primitive and the conventional cell: bcc, fcc, diamond (or rock salt).
 _REPEATS = {(1, 2): 3, (1, 4): 3, (2, 8): 2}
@@ -44,7 +45,7 @@ class Supercell:
     calculator: object
 
     @classmethod
-    def from_atoms(cls, atoms, calculator, supercell=None, *, relax, symprec, **relaxation):
+    def from_atoms(cls, atoms, calculator, supercell=None, *, relax, symprec):
         """Find the primitive cell, relax it, and repeat its conventional cell.
 
         Parameters
@@ -60,8 +61,6 @@ class Supercell:
             Relax the crystal first.
         symprec : float or None
             As `symmetry_of` takes it.
-        **relaxation : float or int
-            As `Crystal.relaxed` takes it.
 
         Returns
         -------
@@ -72,10 +71,8 @@ class Supercell:
         repeats = _repeats(supercell, conventional @ crystal.cell, crystal.n_atoms, abs(np.linalg.det(conventional)))
         sites = _sites(atoms.positions, crystal)
         if relax:
-            crystal, _ = crystal.relaxed(**{"fmax": 1e-4, "smax": 1e-5, "max_steps": 200, **relaxation})
-        primitive = crystal.template.copy()
-        primitive.set_cell(crystal.cell)
-        primitive.positions[:] = crystal.positions
+            crystal, _ = crystal.relaxed(fmax=1e-4, smax=1e-5, max_steps=200)
+        primitive = crystal.to_atoms()
         large = make_supercell(primitive, repeats @ conventional, wrap=False)
         return cls(large, primitive, conventional, repeats, sites, crystal.calculator)
 
@@ -105,67 +102,6 @@ def _repeats(supercell, cell, n_primitive, n_cells):
 def _sites(positions, crystal):
     gaps = (positions[:, None] - crystal.positions) @ np.linalg.inv(crystal.cell)
     return np.linalg.norm((gaps - np.round(gaps)) @ crystal.cell, axis=-1).argmin(axis=1)
-
-
-def energy_of(atoms, calculator, what):
-    """Energy of a structure.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        The structure.
-    calculator : ase calculator
-        What gives its energy.
-    what : str
-        What the structure is, for error messages.
-
-    Returns
-    -------
-    float
-        The energy, eV.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not a finite number.
-    """
-    return float(_property("energy", atoms, calculator, what))
-
-
-def forces_of(atoms, calculator, what):
-    """Forces on the atoms of a structure.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        The structure.
-    calculator : ase calculator
-        What gives its forces.
-    what : str
-        What the structure is, for error messages.
-
-    Returns
-    -------
-    array of shape (n_atoms, 3)
-        The forces, eV/Å.
-
-    Raises
-    ------
-    RuntimeError
-        If one is not a finite number.
-    """
-    return _property("forces", atoms, calculator, what)
-
-
-def _property(name, atoms, calculator, what):
-    try:
-        value = calculator.get_property(name, atoms)
-    except Exception as error:
-        error.add_note(f"in a calculation of {what}")
-        raise
-    if not np.isfinite(value).all():
-        raise RuntimeError(f"the calculator gives NaN or infinite values for {what}")
-    return value
 
 
 def relax_atoms(atoms, calculator, what, *, fmax, max_steps):

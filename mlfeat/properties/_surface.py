@@ -6,7 +6,8 @@ import numpy as np
 from ase import units
 from ase.build import surface
 
-from mlfeat.properties._supercell import Supercell, energy_of, relax_atoms
+from mlfeat.properties._calculator import energy_of
+from mlfeat.properties._supercell import Supercell, relax_atoms
 
 __all__ = ["surface_energy"]
 

@@ -10,7 +10,7 @@ import spglib
 
 from mlfeat.neighbors import check_atoms
 
-__all__ = ["STRAINS", "Symmetry", "from_voigt", "symmetry_of"]
+__all__ = ["STRAINS", "Symmetry", "symmetry_of"]
 
 # Orthonormal symmetric tensors (Mandel's), in the order xx yy zz yz xz xy: rotations of strains are orthogonal in them.
 STRAINS = np.zeros((6, 3, 3))
@@ -190,18 +190,3 @@ def _invariant(averaged):
     """Orthonormal rows that span what a projection leaves as it is."""
     values, vectors = np.linalg.eigh((averaged + averaged.T) / 2)
     return vectors[:, values > 0.5].T
-
-
-def from_voigt(stress):
-    """Symmetric tensor of its six components xx yy zz yz xz xy.
-
-    Parameters
-    ----------
-    stress : array of shape (6,)
-        The components.
-
-    Returns
-    -------
-    array of shape (3, 3)
-    """
-    return np.asarray(stress)[np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mlfeat.properties._supercell import Supercell, energy_of, relax_atoms
+from mlfeat.properties._calculator import energy_of
+from mlfeat.properties._supercell import Supercell, relax_atoms
 
 __all__ = ["vacancy_formation_energy"]
 
