@@ -205,8 +205,9 @@ def test_without_a_last_fit_there_are_results_only(bowl):
 def both(model, structures, y, splits, scorer, bounds):
     """Rows of trials by fits and by sums, at a few points."""
     rng = np.random.default_rng(0)
-    fitted = FittedTrials(model, structures, y, splits, scorer, "raise")
-    summed = make_trials(model, structures, y, splits, scorer, names=list(bounds), error_score="raise", cache_limit=1e9)
+    fitted = FittedTrials(model, structures, y, splits, scorer, "raise", {})
+    settings = {"fit_params": {}, "error_score": "raise", "cache_limit": 1e9}
+    summed = make_trials(model, structures, y, splits, scorer, names=list(bounds), **settings)
     assert isinstance(summed, GramTrials)
     assert fitted.columns == summed.columns
     space = SearchSpace(model, bounds)
@@ -267,9 +268,8 @@ def test_steps_between_make_a_small_difference_only(structures, noisy):
 )
 def test_what_sums_do_not_tell_is_fitted(structures, noisy, model, changes, bounds, scorer):
     model.set_params(**changes)
-    trials = make_trials(
-        model, structures, noisy, SPLITS, scorer, names=list(bounds), error_score=np.nan, cache_limit=1e9
-    )
+    settings = {"fit_params": {}, "error_score": np.nan, "cache_limit": 1e9}
+    trials = make_trials(model, structures, noisy, SPLITS, scorer, names=list(bounds), **settings)
     assert isinstance(trials, FittedTrials)
 
 

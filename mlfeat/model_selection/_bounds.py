@@ -165,7 +165,9 @@ class SearchSpace:
         self.entries = [Entry(name, self.known) for name in bounds]
 
     def check_groups(self, groups):
-        """ValueError if a group whose weights are searched is not among those of the structures."""
+        """ValueError if a group whose weights are searched is not among those of the structures, None if not known."""
+        if groups is None:
+            return
         for entry in self.entries:
             if entry.is_group and entry.key not in groups:
                 has = ", ".join(repr(str(group)) for group in sorted(set(groups) - {""})) or "none"

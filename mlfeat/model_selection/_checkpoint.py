@@ -7,10 +7,10 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from ase import Atoms
 
 from mlfeat._archive import BadFile, expect, pack, unpack, write_atomically
 from mlfeat._cache import structure_hash
+from mlfeat.model_selection._data import are_structures
 from mlfeat.targets import get_groups
 
 __all__ = ["Checkpoint", "describe"]
@@ -104,7 +104,7 @@ def describe(value):
 
 def describe_data(X, y):
     """Hash of the data: of structures their atoms, cells and groups, else of arrays."""
-    if isinstance(X, list) and all(isinstance(atoms, Atoms) for atoms in X):
+    if are_structures(X):
         X = [structure_hash(a.numbers, a.positions, a.cell.array, a.pbc) for a in X], get_groups(X).tolist()
     y = np.asarray(y)
     if y.dtype.names is not None:

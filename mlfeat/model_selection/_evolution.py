@@ -5,8 +5,8 @@ import time
 import warnings
 from numbers import Integral
 
+import joblib
 import numpy as np
-from ase import Atoms
 from scipy.optimize import differential_evolution
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
@@ -18,10 +18,11 @@ from tqdm import tqdm
 from mlfeat.model_selection._best_estimator import BestEstimatorMixin
 from mlfeat.model_selection._bounds import SearchSpace
 from mlfeat.model_selection._checkpoint import Checkpoint, describe, describe_data
+from mlfeat.model_selection._data import are_structures, find_groups
 from mlfeat.model_selection._population import Population, Stop
 from mlfeat.model_selection._trials import forget, make_trials
 from mlfeat.potentials._settings import is_count, is_number
-from mlfeat.targets import get_groups, make_targets
+from mlfeat.targets import make_targets
 
 __all__ = ["DifferentialEvolutionSearch"]
 
@@ -37,7 +38,8 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
     minus the RMSE of energies, forces or stresses, trials make no pass over the data: normal equations are kept for
     each fold, group and kind of target, and solved with other weights and penalties, thousands a minute for SNAP. They
     are made anew for other values of parameters of the descriptor: put those on a grid, as ``(4.4, 5.0, 0.1)``. The
-    steps before the potential are then fitted to all structures, not to those of each fold.
+    steps before the potential are then fitted to all structures, not to those of each fold. Sample weights, or other
+    parameters of `fit`, take a fit for each fold.
 
     Parameters
     ----------
@@ -185,17 +187,20 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         self.verbose = verbose
         self.error_score = error_score
 
-    def fit(self, X, y=None, *, groups=None):
+    def fit(self, X, y=None, *, groups=None, **fit_params):
         """Search, then fit the best to all data.
 
         Parameters
         ----------
-        X : list of ase.Atoms, or array of shape (n_samples, n_features)
+        X : list of ase.Atoms, FeatureSet, or array of shape (n_samples, n_features)
             What the estimator is fitted to.
         y : array of shape (n_samples,), default=None
             Targets, for structures as from :func:`mlfeat.make_targets`, which is used if they are not given.
         groups : array of shape (n_samples,), default=None
             Passed to `cv`.
+        **fit_params
+            Passed to the `fit` of the estimator, as ``linearpotential__sample_weight``. Of those with one entry for
+            each sample, a fold has its own. The scores do not depend on them.
 
         Returns
         -------
@@ -204,9 +209,8 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         """
         self._check_parameters()
         space = SearchSpace(self.estimator, self.bounds)
-        is_structures = isinstance(X, list) and len(X) > 0 and all(isinstance(atoms, Atoms) for atoms in X)
-        space.check_groups(get_groups(X) if is_structures else ())
-        y = make_targets(X) if y is None and is_structures else y
+        space.check_groups(find_groups(X))
+        y = make_targets(X) if y is None and are_structures(X) else y
         self.scorer_ = check_scoring(self.estimator, self.scoring)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(cv.split(X, y, groups))
@@ -217,16 +221,17 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
             splits,
             self.scorer_,
             names=space.names,
+            fit_params=fit_params,
             error_score=self.error_score,
             cache_limit=self.cache_limit,
         )
         try:
-            population = self._evolve(space, trials, self._problem(X, y, splits))
+            population = self._evolve(space, trials, self._problem(X, y, splits, fit_params))
         finally:
             forget()
         self.n_splits_ = len(splits)
         self._collect(space, population, trials)
-        return self._refitted(X, y)
+        return self._refitted(X, y, fit_params)
 
     def _check_parameters(self):
         for name in ("n_trials", "popsize"):
@@ -238,7 +243,7 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         if not (is_number(self.error_score) or self.error_score == "raise"):
             raise ValueError(f"error_score={self.error_score!r}: must be a number or 'raise'")
 
-    def _problem(self, X, y, splits):
+    def _problem(self, X, y, splits, fit_params):
         """What trials depend on, in words; the number of trials is not in it."""
         if self.checkpoint is None:
             return None
@@ -255,6 +260,7 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
             "estimator": describe(params),
             "scoring": describe(self.scorer_),
             "data": describe_data(X, y),
+            "fit_params": joblib.hash(fit_params),
             "splits": describe_data([part for split in splits for part in split], 0),
         }
 
@@ -327,13 +333,13 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         self.best_params_ = results["params"][self.best_index_]
         self.best_score_ = float(mean[self.best_index_])
 
-    def _refitted(self, X, y):
+    def _refitted(self, X, y, fit_params):
         self.__dict__.pop("best_estimator_", None)
         if not self.refit:
             return self
         began = time.perf_counter()
         self.best_estimator_ = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
-        self.best_estimator_.fit(X, *([] if y is None else [y]))
+        self.best_estimator_.fit(X, *([] if y is None else [y]), **fit_params)
         self.refit_time_ = time.perf_counter() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_

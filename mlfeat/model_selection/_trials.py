@@ -33,7 +33,7 @@ OF_ERRORS = {getattr(metrics, f"neg_{name}"): name for name in ERRORS}  # scorer
 _built = Cache()  # sums of rows by values of the parameters that they depend on; each process has its own
 
 
-def make_trials(estimator, X, y, splits, scorer, *, names, error_score, cache_limit):
+def make_trials(estimator, X, y, splits, scorer, *, names, fit_params, error_score, cache_limit):
     """The fastest trials that there are for an estimator, a scorer and the names of the parameters that change.
 
     Parameters
@@ -48,6 +48,8 @@ def make_trials(estimator, X, y, splits, scorer, *, names, error_score, cache_li
         Gives a score, the greater the better, of a fitted estimator on some data.
     names : list of str
         Names of the parameters that change.
+    fit_params : dict
+        Parameters of the estimator's `fit`; if there are any, trials are fits.
     error_score : float or "raise"
         What a failed fit scores.
     cache_limit : float
@@ -57,11 +59,11 @@ def make_trials(estimator, X, y, splits, scorer, *, names, error_score, cache_li
     -------
     FittedTrials or GramTrials
     """
-    fast = _sums_are_enough(estimator, splits, scorer, names)
+    fast = not fit_params and _sums_are_enough(estimator, splits, scorer, names)
     logger.info("trials are %s", "solutions of normal equations" if fast else "fits and predictions")
     if fast:
         return GramTrials(estimator, X, y, splits, scorer, error_score, cache_limit)
-    return FittedTrials(estimator, X, y, splits, scorer, error_score)
+    return FittedTrials(estimator, X, y, splits, scorer, error_score, fit_params)
 
 
 def _sums_are_enough(estimator, splits, scorer, names):
@@ -122,6 +124,10 @@ class FittedTrials(_Trials):
     The properties that a PropertyScorer asks for are those of one more fit, to all data.
     """
 
+    def __init__(self, estimator, X, y, splits, scorer, error_score, fit_params):
+        super().__init__(estimator, X, y, splits, scorer, error_score)
+        self.fit_params = fit_params
+
     def order(self, params):
         """Trials of equal order are best done one after another."""
         return ""
@@ -129,7 +135,9 @@ class FittedTrials(_Trials):
     def _row(self, params):
         estimator = clone(self.estimator).set_params(**clone(params, safe=False))
         scoring = _errors if self.details else self.scorer
-        found = cross_validate(estimator, self.X, self.y, scoring=scoring, cv=self.splits, error_score="raise")
+        found = cross_validate(
+            estimator, self.X, self.y, scoring=scoring, cv=self.splits, params=self.fit_params, error_score="raise"
+        )
         times = found["fit_time"], found["score_time"]
         if not self.details:
             if "test_score" not in found:
@@ -137,7 +145,7 @@ class FittedTrials(_Trials):
             return found["test_score"], *times
         properties = {}
         if self.properties:
-            properties = self.scorer.properties(clone(estimator).fit(self.X, self.y))
+            properties = self.scorer.properties(clone(estimator).fit(self.X, self.y, **self.fit_params))
         errors = [{name: found[f"test_{name}"][k] for name in ERRORS} for k in range(len(self.splits))]
         scores, details = self._of_two_parts(errors, properties)
         return scores, *times, details
