@@ -411,6 +411,45 @@ def test_a_checkpoint_of_another_search_is_refused(bowl, tmp_path):
             evolve(bowl[0], BOUNDS, bowl[1], cv=SPLITS, checkpoint=path)
 
 
+def test_a_checkpoint_is_of_all_parameters_but_those_without_effect(bowl, tmp_path):
+    class Named(Bowl):
+        def __init__(self, x=1.0, n_steps=1, n_jobs=None, verbose=0):
+            super().__init__(x)
+            self.n_steps, self.n_jobs, self.verbose = n_steps, n_jobs, verbose
+
+    def search(**params):
+        return evolve(Named(**params), {"x": (-2.0, 2.0)}, bowl[1], cv=SPLITS, checkpoint=tmp_path / "search")
+
+    same(search(), search(n_jobs=2, verbose=1))
+    with pytest.raises(ValueError, match="estimator was .*n_steps: 1.*is .*n_steps: 5"):
+        search(n_steps=5)
+
+
+def test_trials_that_failed_are_tried_again(bowl, tmp_path):
+    class Mended(Bowl):
+        limit = np.inf
+
+        def fit(self, X, y=None):
+            if self.x > Mended.limit:
+                raise OSError("disk full")
+            return super().fit(X, y)
+
+    settings = {"cv": SPLITS, "checkpoint": tmp_path / "search"}
+    whole = evolve(Mended(), BOUNDS, bowl[1], cv=SPLITS)
+    Mended.limit = -np.inf
+    with pytest.warns(FitFailedWarning), pytest.raises(OSError, match="disk full"):
+        evolve(Mended(), BOUNDS, bowl[1], **settings)
+    Mended.limit = 1.0
+    for error_score in (-1000.0, -2000.0):
+        with pytest.warns(FitFailedWarning, match="disk full"):
+            some = evolve(Mended(), BOUNDS, bowl[1], error_score=error_score, **settings)
+        assert some.cv_results_["mean_test_score"].min() == error_score
+    with pytest.raises(OSError, match="disk full"):
+        evolve(Mended(), BOUNDS, bowl[1], error_score="raise", **settings)
+    Mended.limit = np.inf
+    same(evolve(Mended(), BOUNDS, bowl[1], **settings), whole)
+
+
 def test_a_checkpoint_needs_its_folder_before_any_work(bowl, tmp_path):
     scorer = Interrupting(0)
     with pytest.raises(FileNotFoundError, match="create it first"):

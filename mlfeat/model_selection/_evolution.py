@@ -83,6 +83,7 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
     checkpoint : str or path-like, default=None
         A file that the trials are written to, every few seconds and when the search ends or is interrupted. If it is
         there, the search goes on from it as if it had not stopped; with a larger `n_trials`, a finished one does, too.
+        Trials that failed are tried again.
     cache_limit : float, default=2e9
         Bytes of normal equations that are kept in each process.
     verbose : int, default=0
@@ -252,7 +253,7 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         params = {
             name: type(value).__name__ if hasattr(value, "get_params") else value
             for name, value in params.items()
-            if not name.endswith(("n_jobs", "steps", "verbose"))
+            if name.rpartition("__")[2] not in ("n_jobs", "steps", "verbose")
         }
         return {
             **{name: describe(getattr(self, name)) for name in own},
@@ -270,6 +271,7 @@ class DifferentialEvolutionSearch(BestEstimatorMixin, MetaEstimatorMixin, BaseEs
         seed = int(check_random_state(self.random_state).randint(2**31))
         found = None if checkpoint is None else checkpoint.load((len(space.names), len(trials.columns)))
         seed, known = (seed, {}) if found is None else found
+        known = {key: row for key, row in known.items() if not trials.has_failed(row)}
         with tqdm(total=self.n_trials, desc="evolution", unit="trial", disable=None if self.verbose else True) as bar:
             population = Population(space, trials, self.n_trials, self.n_jobs, known, bar)
             if checkpoint is not None:

@@ -110,6 +110,10 @@ class _Trials:
             row[: len(self.splits)] = self.error_score
             return row
 
+    def has_failed(self, row):
+        """Whether a row is that of a fit that failed: it has no times."""
+        return np.isnan(row[len(self.splits)])
+
     def _of_two_parts(self, errors, properties):
         """Scores of each split by a PropertyScorer, from errors of its fit and properties of the fit to all."""
         of_properties = self.scorer.score_properties(properties)
