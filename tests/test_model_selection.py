@@ -196,8 +196,14 @@ def test_what_cannot_be_searched_is_refused(structures, noisy, model):
         search_weights(clone(model).set_params(linearpotential__regressor=Lasso()), structures, noisy)
     with pytest.raises(ValueError, match=r"alpha=\(0, 1\): must be a range"):
         search_weights(model, structures, noisy, alpha=(0, 1))
-    with pytest.raises(ValueError, match=r"group_factor=\(0, 0\): must be a range"):
+    with pytest.raises(ValueError, match=r"group_factor=\(0, 0\): must be a range .* positive numbers$"):
         search_weights(model, structures, noisy, group_factor=(0, 0))
+    for wrong in (1e-8, (1e-8,), ("1e-8", "1"), (2.0, 1.0), (1.0, np.inf), (1.0, np.nan), None):
+        with pytest.raises(ValueError, match=r"force_weight=.*: must be a range \(low, high\)"):
+            search_weights(model, structures, noisy, force_weight=wrong)
+    for wrong in (0, -1, 2.5, True, None):
+        with pytest.raises(ValueError, match="n_trials=.*: must be a positive integer"):
+            search_weights(model, structures, noisy, n_trials=wrong)
     with pytest.raises(ValueError, match="every structure into exactly one"):
         search_weights(model, structures, noisy, cv=ShuffleSplit(3, random_state=0))
 

@@ -16,6 +16,7 @@ from mlfeat.model_selection._minimize import minimize
 from mlfeat.model_selection._weight_space import Space, Trials
 from mlfeat.potentials import LinearPotential
 from mlfeat.potentials._regressors import streaming_penalty
+from mlfeat.potentials._settings import is_count
 from mlfeat.targets import get_groups, make_targets
 
 __all__ = ["WeightSearch", "search_weights"]
@@ -135,6 +136,8 @@ def search_weights(
     _, _, potential = split_model(model)
     if not isinstance(potential, LinearPotential):
         raise TypeError(f"search_weights is for LinearPotential, the model ends in {type(potential).__name__}")
+    if not is_count(n_trials):
+        raise ValueError(f"n_trials={n_trials!r}: must be a positive integer")
     regressor = Ridge(alpha=1e-8) if potential.regressor is None else potential.regressor
     streaming_penalty(regressor, "gram")
     targets = make_targets(structures) if targets is None else targets

@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge
 
 from mlfeat.model_selection._cross_validation import ERRORS
 from mlfeat.potentials._rows import KINDS, KindWeights
+from mlfeat.potentials._settings import is_number
 
 
 class Space:
@@ -20,11 +21,11 @@ class Space:
             "stress_weight": stress_weight,
             "group_factor": group_factor,
         }
-        for name, (low, high) in ranges.items():
-            if not (0 < low <= high < np.inf or (low == high == 0 and name != "group_factor")):
-                raise ValueError(
-                    f"{name}=({low}, {high}): must be a range of positive numbers, or (0, 0) to leave it out"
-                )
+        for name, given in ranges.items():
+            may_be_zero = name != "group_factor"
+            if not _is_range(given, may_be_zero):
+                other = ", or (0, 0) to leave it out" if may_be_zero else ""
+                raise ValueError(f"{name}={given!r}: must be a range (low, high) of positive numbers{other}")
         ends = np.array([alpha, force_weight, stress_weight, *([group_factor] * n)], dtype=float)
         self.zero = ends[:, 1] == 0
         self.low, self.high = np.log(np.where(self.zero[:, None], 1.0, ends)).T
@@ -72,6 +73,13 @@ class Space:
             "stress_weight": float(stress),
             "group_weights": {g: (e, f, e) for g, e, f in weights} if len(self.groups) > 1 else None,
         }
+
+
+def _is_range(ends, may_be_zero):
+    if not (isinstance(ends, (tuple, list, np.ndarray)) and len(ends) == 2 and all(map(is_number, ends))):
+        return False
+    low, high = ends
+    return 0 < low <= high < np.inf or (may_be_zero and low == high == 0)
 
 
 class Trials:
