@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from _toy import Shells
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from sklearn.base import clone
@@ -161,12 +162,16 @@ def test_it_can_be_copied_and_read(fitted):
         ({"elastic": {"C11": 170.0}, "elastic_tolerance": 0}, "elastic_tolerance is 0"),
         ({"elastic": {"C11": 0.0}}, "tolerance of elastic 'C11' is 0.0"),
         ({"elastic": {"bulk_modulus": 140.0}}, "elastic 'bulk_modulus': there are constants as 'C11'"),
+        ({"elastic": {11: 170.0}}, "elastic 11: there are constants as 'C11'"),
         ({"lattice": {"alpha": 90.0}}, "lattice 'lattice_alpha'"),
         ({"lattice": np.nan}, "target of lattice"),
         ({"energy": -1.0}, "energy is -1.0"),
         ({"energy": 1.0, "max_error": np.inf}, "max_error is inf"),
         ({"crystal": "Xx", "lattice": 3.0}, "symbol of an element"),
         ({"crystal": 29, "lattice": 3.0}, "must be ase.Atoms"),
+        ({"crystal": Atoms("Cu2", cell=[2.5] * 3, pbc=True), "lattice": 2.5}, "crystal=.*atoms 0 and 1 are 0 Å apart"),
+        ({"crystal": Atoms("Cu", cell=[0, 1, 1], pbc=True), "lattice": 2.5}, "crystal=.*zero or dependent"),
+        ({"crystal": Atoms("Cu", [[np.nan] * 3], cell=[2.5] * 3, pbc=True), "lattice": 2.5}, "crystal=.*position"),
     ],
 )
 def test_what_makes_no_sense_is_refused(given, message):

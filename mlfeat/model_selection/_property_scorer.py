@@ -10,6 +10,7 @@ from ase.data import atomic_numbers
 
 from mlfeat.base import split_model
 from mlfeat.metrics import neg_errors
+from mlfeat.neighbors import MIN_DISTANCE, NeighborPairs
 from mlfeat.properties import crystal_of_element, elastic_constants, relax_crystal
 from mlfeat.properties._calculator import as_calculator
 from mlfeat.properties._symmetry import symmetry_of
@@ -73,7 +74,7 @@ def property_scorer(
     Raises
     ------
     ValueError
-        If nothing is asked for, or a target, tolerance or scale is wrong.
+        If nothing is asked for, or a target, tolerance, scale or the crystal is wrong, as with two atoms at one place.
 
     See Also
     --------
@@ -122,7 +123,18 @@ def _crystal(crystal):
         return crystal_of_element(crystal)
     if crystal is not None and not (isinstance(crystal, ase.Atoms) and crystal.pbc.all()):
         raise ValueError(f"crystal={crystal!r}: must be ase.Atoms, periodic in three directions, or an element")
+    if crystal is not None:
+        _check_crystal(crystal)
     return crystal
+
+
+def _check_crystal(crystal):
+    """What no model could relax would score like a bad model."""
+    try:
+        NeighborPairs.from_atoms(crystal, MIN_DISTANCE)
+        symmetry_of(crystal, SYMPREC)
+    except ValueError as error:
+        raise ValueError(f"crystal={crystal!r}: {error}") from error
 
 
 def _lattice(lattice):
@@ -138,7 +150,7 @@ def _targets(table, share, name):
     found = {}
     for key, given in table.items():
         what = f"{name} {key!r}"
-        if not re.fullmatch(NAMES[name], key):
+        if not re.fullmatch(NAMES[name], str(key)):
             raise ValueError(f"{what}: there are constants as 'C11', and a, b and c of lattices")
         target, tolerance = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         if not isinstance(target, Real) or not math.isfinite(target):
