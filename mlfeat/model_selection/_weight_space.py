@@ -24,9 +24,9 @@ class Space:
         for name, given in ranges.items():
             may_be_zero = name != "group_factor"
             if not _is_range(given, may_be_zero):
-                other = ", (0, 0) leave it out" if may_be_zero else ""
+                zero = ", (0, 0) leave it out" if may_be_zero else ""
                 raise ValueError(
-                    f"{name}={given!r}: must be a range (low, high) of positive numbers; equal ends keep it fixed{other}"
+                    f"{name}={given!r}: must be a range (low, high) of positive numbers; equal ends keep it fixed{zero}"
                 )
         ends = np.array([alpha, force_weight, stress_weight, *([group_factor] * n)], dtype=float)
         self.zero = ends[:, 1] == 0
