@@ -150,6 +150,77 @@ def test_masses_of_the_atoms_count(copper):
     assert phonons(heavy, EMT(), mesh=10.0).frequencies == pytest.approx(copper.frequencies / 2, abs=1e-4)
 
 
+class Disguise(EMT):
+    """EMT of the elements that an array of the atoms stands for."""
+
+    def __init__(self, name, elements):
+        super().__init__()
+        self.array, self.elements = name, elements
+
+    def calculate(self, atoms, *args, **kwargs):
+        disguised = atoms.copy()
+        disguised.symbols[:] = [self.elements[value] for value in atoms.arrays[self.array]]
+        super().calculate(disguised, *args, **kwargs)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("name", ["initial_magmoms", "initial_charges", "masses"])
+def test_atoms_that_differ_otherwise_are_as_different_as_elements(name, order):
+    alloy = bulk("CuAl", "cesiumchloride", a=3.03)
+    alloy.set_masses([20.0, 60.0])
+    atoms = alloy.copy()
+    atoms.symbols[:] = "Cu"
+    if name == "masses":
+        calculators = EMT(), Disguise("numbers", {29: "Cu", 13: "Cu"})
+    else:
+        atoms.set_array(name, np.array([1.0, 2.0]))
+        calculators = Disguise(name, {1.0: "Cu", 2.0: "Al"}), EMT()
+    settings = {"relax": False, "supercell": 2, "mesh": 20.0, "spacing": 0.05}
+    found, known = (
+        phonons(crystal, calculator, **settings)
+        for crystal, calculator in zip((atoms[order], alloy), calculators, strict=True)
+    )
+    assert found.labels == known.labels
+    assert found.frequencies == pytest.approx(known.frequencies, abs=1e-6)
+    means = [np.average(each.dos_frequencies, weights=each.dos) for each in (found, known)]
+    assert means[0] == pytest.approx(means[1], rel=5e-3)
+    values = atoms.arrays[name]
+    assert sorted(found.primitive.arrays[name]) == sorted(values)
+    assert sorted(found.supercell.arrays[name]) == sorted(np.repeat(values, 8))
+
+
+def test_all_cells_see_the_same_moments(copper):
+    class Seeing(EMT):
+        def calculate(self, atoms, *args, **kwargs):
+            layers = np.round(atoms.positions[:, 2] / (0.5 * 3.5898))
+            np.testing.assert_array_equal(atoms.get_initial_magnetic_moments(), np.where(layers % 2, -1, 1))
+            super().calculate(atoms, *args, **kwargs)
+
+    atoms = bulk("Cu", a=3.5898, cubic=True)
+    atoms.set_initial_magnetic_moments(np.where(atoms.positions[:, 2] < 1, 1, -1))
+    found = phonons(atoms, Seeing(), mesh=10.0, relax=False)
+    assert len(found.primitive) == 2
+    # The zone is folded: what was at its boundary, along z, is at its center.
+    known = np.sort(copper.frequencies_at([[0, 0, 0], [0.5, 0.5, 0]]).ravel())
+    assert found.frequencies_at([0, 0, 0])[0] == pytest.approx(known, abs=0.05)
+
+
+def test_moments_of_zero_change_nothing(copper):
+    for moments in ([0.0], [[0.0, 0.0, 0.0]]):
+        atoms = bulk("Cu")
+        atoms.set_initial_magnetic_moments(moments)
+        found = phonons(atoms, EMT(), mesh=10.0)
+        assert found.labels == copper.labels
+        assert found.frequencies == pytest.approx(copper.frequencies, abs=1e-4)
+
+
+@pytest.mark.parametrize("symprec", [1e-3, None])
+def test_primitive_cell_is_the_usual_one(symprec, copper):
+    found = phonons(bulk("Cu", a=3.5898, cubic=True), EMT(), mesh=10.0, relax=False, supercell=2, symprec=symprec)
+    assert found.labels == copper.labels
+    assert found.primitive.cell.cellpar() == pytest.approx(copper.primitive.cell.cellpar(), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

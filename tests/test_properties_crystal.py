@@ -214,6 +214,14 @@ def test_magnetic_moments_are_part_of_the_crystal():
         np.testing.assert_array_equal(relaxed.get_initial_magnetic_moments(), moments)
 
 
+def test_masses_are_no_part_of_the_crystal():
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_masses([6, 7, 6, 6])
+    atoms = atoms * (1, 1, 2)
+    np.testing.assert_allclose(lattice_constants(atoms, EMT()), lattice_constants(bulk("Cu"), EMT()), rtol=1e-9)
+    np.testing.assert_array_equal(relax_crystal(atoms, EMT()).get_masses(), atoms.get_masses())
+
+
 class Unusual(EMT):
     """Gives the stress as a matrix, and all arrays in buffers that the next calculation overwrites."""
 

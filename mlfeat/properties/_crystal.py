@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from mlfeat.properties._calculator import as_calculator, energy_of, forces_of, stress_of
-from mlfeat.properties._symmetry import Symmetry, symmetry_of
+from mlfeat.properties._symmetry import KINDS, Symmetry, symmetry_of
 
 __all__ = ["Crystal"]
 
@@ -41,7 +41,7 @@ class Crystal:
     calculator: object
 
     @classmethod
-    def from_atoms(cls, atoms, calculator, symprec):
+    def from_atoms(cls, atoms, calculator, symprec, kinds=KINDS):
         """Find the primitive cell of a structure.
 
         Parameters
@@ -52,13 +52,15 @@ class Crystal:
             As `as_calculator` takes it.
         symprec : float or None
             As `symmetry_of` takes it.
+        kinds : tuple of str
+            As `symmetry_of` takes them.
 
         Returns
         -------
         Crystal
         """
         calculator = as_calculator(atoms, calculator)
-        symmetry = symmetry_of(atoms, symprec)
+        symmetry = symmetry_of(atoms, symprec, kinds)
         template = atoms[symmetry.indices]
         template.set_constraint()
         return cls(symmetry, symmetry.cell, symmetry.positions, template, calculator)

@@ -9,13 +9,15 @@ __all__ = ["band_path"]
 _GAMMA = "GAMMA"
 
 
-def band_path(primitive, path, spacing):
+def band_path(primitive, kinds, path, spacing):
     """Wave vectors along straight segments between points of high symmetry.
 
     Parameters
     ----------
     primitive : ase.Atoms
         A primitive cell, in any setting.
+    kinds : int array of shape (n_atoms,)
+        Kinds of its atoms, from 0.
     path : str or None
         Names of points, as "Γ-X-U|K-Γ"; None for all of seekpath's path.
     spacing : float
@@ -35,7 +37,7 @@ def band_path(primitive, path, spacing):
     """
     import seekpath
 
-    structure = (primitive.cell.array, primitive.get_scaled_positions(), primitive.numbers)
+    structure = (primitive.cell.array, primitive.get_scaled_positions(), kinds + 1)
     found = seekpath.get_path_orig_cell(structure)
     coordinates = {name: np.array(point) for name, point in found["point_coords"].items()}
     pairs = found["path"] if path is None else _parse(path, coordinates)

@@ -10,9 +10,12 @@ from tqdm import tqdm
 from mlfeat.properties._calculator import forces_of
 from mlfeat.properties._phonon_path import band_path
 from mlfeat.properties._supercell import Supercell
+from mlfeat.properties._symmetry import KINDS, kinds_of, symmetry_of
 
 __all__ = ["Phonons", "phonons"]
 
+_KINDS = (*KINDS, "masses")
+_SYMPREC = 1e-5  # Å, phonopy's
 _SOFT = 0.05  # THz; imaginary frequencies up to this are noise of finite displacements and of interpolation
 
 
@@ -147,6 +150,10 @@ def phonons(
     -----
     The long-range dipoles of polar crystals are those of the calculator: there is no correction by Born charges.
 
+    Atoms of one element are different if their initial magnetic moments, initial charges or masses are. phonopy's
+    symmetry knows moments, but not the other two: where these differ within an element, it is not used, and all atoms
+    of the primitive cell are displaced along all axes.
+
     References
     ----------
     .. [1] A. Togo, I. Tanaka, Scr. Mater. 2015, 108, 1.
@@ -157,11 +164,11 @@ def phonons(
     for name, value in (("distance", distance), ("spacing", spacing), ("mesh", mesh)):
         if not all(0 < number < np.inf for number in np.ravel(value)):
             raise ValueError(f"{name}={value!r}: must be positive")
-    large = Supercell.from_atoms(atoms, calculator, supercell, relax=relax, symprec=symprec)
-    lattice = _phonopy(large)
-    primitive = _to_ase(lattice.primitive)
-    points, labels = band_path(primitive, path, spacing)
-    _displace(lattice, distance, large.calculator)
+    large = Supercell.from_atoms(atoms, calculator, supercell, relax=relax, symprec=symprec, kinds=_KINDS)
+    lattice, undisplaced = _phonopy(large)
+    primitive = _placed(undisplaced[lattice.primitive.p2s_map], lattice.primitive)
+    points, labels = band_path(primitive, kinds_of(primitive, _KINDS), path, spacing)
+    _displace(lattice, undisplaced, distance, large.calculator)
     qpoints = np.concatenate(points)
     ends = np.cumsum([len(part) for part in points])
     frequencies = _frequencies(lattice, qpoints)
@@ -177,7 +184,7 @@ def phonons(
         lattice.total_dos.dos,
         float(min(frequencies.min(), lattice.mesh.frequencies.min())),
         primitive,
-        _to_ase(lattice.supercell),
+        undisplaced,
         lattice,
     )
 
@@ -191,10 +198,9 @@ def _require():
 
 
 def _phonopy(large):
-    """Phonopy object of the supercell."""
+    """Phonopy object of the supercell, and the atoms of this in phonopy's order."""
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
-    from phonopy.structure.cells import guess_primitive_matrix
 
     cell = make_supercell(large.primitive, large.conventional)
     unitcell = PhonopyAtoms(
@@ -202,25 +208,50 @@ def _phonopy(large):
         cell=cell.cell.array,
         scaled_positions=cell.get_scaled_positions(),
         masses=cell.get_masses(),
+        magnetic_moments=cell.arrays.get("initial_magmoms"),
     )
-    # Its lattice vectors are columns. The primitive cell is the usual one of the conventional cell's centering.
-    return Phonopy(unitcell, supercell_matrix=large.repeats.T, primitive_matrix=guess_primitive_matrix(unitcell))
+    # To phonopy's symmetry, atoms of one element are alike whatever their charges and masses.
+    is_symmetry = kinds_of(cell, ("numbers", "initial_charges", "masses")).max() == kinds_of(cell, ("numbers",)).max()
+    lattice = Phonopy(
+        unitcell,
+        supercell_matrix=large.repeats.T,  # phonopy's lattice vectors are columns
+        primitive_matrix=_primitive_matrix(cell),
+        symprec=_SYMPREC,
+        is_symmetry=is_symmetry,
+    )
+    supercell = lattice.supercell
+    atoms = cell[[supercell.u2u_map[index] for index in supercell.s2u_map]]
+    return lattice, _placed(atoms, supercell)
 
 
-def _displace(lattice, distance, calculator):
+def _primitive_matrix(cell):
+    """Columns are the vectors of the usual primitive cell, by those of this one."""
+    from phonopy.structure.cells import get_primitive_matrix_by_centring
+
+    symmetry = symmetry_of(cell, _SYMPREC, _KINDS)
+    multiples = np.round(cell.cell.array @ np.linalg.inv(symmetry.cell))
+    usual = get_primitive_matrix_by_centring(symmetry.centering).T @ symmetry.conventional
+    return np.linalg.solve(multiples.T, usual.T)
+
+
+def _displace(lattice, undisplaced, distance, calculator):
     """Calculate force constants, one calculation for each displacement."""
     lattice.generate_displacements(distance=distance)
     structures = lattice.supercells_with_displacements
     lattice.forces = [
-        forces_of(_to_ase(structure), calculator, f"displacement {number} of {len(structures)}")
+        forces_of(_placed(undisplaced, structure), calculator, f"displacement {number} of {len(structures)}")
         for number, structure in enumerate(tqdm(structures, "phonons", unit=" structures", disable=None, leave=False))
     ]
     lattice.produce_force_constants()
     lattice.symmetrize_force_constants()
 
 
-def _to_ase(cell):
-    return ase.Atoms(cell.symbols, scaled_positions=cell.scaled_positions, cell=cell.cell, masses=cell.masses, pbc=True)
+def _placed(atoms, cell):
+    """Copy of the atoms in the places of phonopy's."""
+    atoms = atoms.copy()
+    atoms.set_cell(cell.cell)
+    atoms.positions[:] = cell.positions
+    return atoms
 
 
 def _frequencies(lattice, qpoints):

@@ -9,6 +9,7 @@ from ase.optimize import LBFGS
 
 from mlfeat.properties._calculator import energy_of, forces_of
 from mlfeat.properties._crystal import Crystal
+from mlfeat.properties._symmetry import KINDS
 
 __all__ = ["Supercell", "relax_atoms"]
 
@@ -45,7 +46,7 @@ class Supercell:
     calculator: object
 
     @classmethod
-    def from_atoms(cls, atoms, calculator, supercell=None, *, relax, symprec):
+    def from_atoms(cls, atoms, calculator, supercell=None, *, relax, symprec, kinds=KINDS):
         """Find the primitive cell, relax it, and repeat its conventional cell.
 
         Parameters
@@ -61,12 +62,14 @@ class Supercell:
             Relax the crystal first.
         symprec : float or None
             As `symmetry_of` takes it.
+        kinds : tuple of str
+            As `symmetry_of` takes them.
 
         Returns
         -------
         Supercell
         """
-        crystal = Crystal.from_atoms(atoms, calculator, symprec)
+        crystal = Crystal.from_atoms(atoms, calculator, symprec, kinds)
         conventional = np.round(crystal.symmetry.conventional).astype(int)
         repeats = _repeats(supercell, conventional @ crystal.cell, crystal.n_atoms, abs(np.linalg.det(conventional)))
         sites = _sites(atoms.positions, crystal)

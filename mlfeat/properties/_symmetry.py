@@ -10,7 +10,9 @@ import spglib
 
 from mlfeat.neighbors import check_atoms
 
-__all__ = ["STRAINS", "Symmetry", "symmetry_of"]
+__all__ = ["KINDS", "STRAINS", "Symmetry", "kinds_of", "symmetry_of"]
+
+KINDS = ("numbers", "initial_magmoms", "initial_charges")  # arrays of atoms, by which these are different
 
 # Orthonormal symmetric tensors (Mandel's), in the order xx yy zz yz xz xy: rotations of strains are orthogonal in them.
 STRAINS = np.zeros((6, 3, 3))
@@ -45,6 +47,8 @@ class Symmetry:
         The conventional lattice vectors are ``conventional @ cell``.
     standard : array of shape (3, 3)
         Rotation of column vectors to the standard orientation of the crystal.
+    centering : str
+        Letter of the centering of the conventional cell: P, A, C, I, F or R.
     """
 
     cell: np.ndarray
@@ -54,6 +58,7 @@ class Symmetry:
     images: np.ndarray
     conventional: np.ndarray
     standard: np.ndarray
+    centering: str
 
     def lattice_constants(self, cell):
         """Lengths (3,) of the conventional lattice vectors that belong to a primitive cell, Å."""
@@ -82,10 +87,8 @@ class Symmetry:
         return _invariant_tensors(_strain_rotations(self.rotations))
 
 
-def symmetry_of(atoms, symprec):
+def symmetry_of(atoms, symprec, kinds=KINDS):
     """Symmetry of a structure; that of the last ones is remembered.
-
-    Atoms of different elements, initial magnetic moments or initial charges are different.
 
     Parameters
     ----------
@@ -93,6 +96,8 @@ def symmetry_of(atoms, symprec):
         A crystal, periodic in three directions.
     symprec : float or None
         Distance, Å, up to which atoms count as equivalent; None for no symmetry: the cell as it is.
+    kinds : tuple of str
+        As `kinds_of` takes them.
 
     Returns
     -------
@@ -108,12 +113,25 @@ def symmetry_of(atoms, symprec):
         raise ValueError(f"symprec={symprec!r}: must be a positive number of Å, or None")  # spglib would crash
     if not atoms.pbc.all():
         raise ValueError(f"pbc={atoms.pbc.tolist()}: a crystal must be periodic in all three directions")
-    return _analyze(atoms.cell.array.tobytes(), atoms.positions.tobytes(), _kinds(atoms).tobytes(), symprec)
+    return _analyze(atoms.cell.array.tobytes(), atoms.positions.tobytes(), kinds_of(atoms, kinds).tobytes(), symprec)
 
 
-def _kinds(atoms):
-    names = [name for name in ("numbers", "initial_magmoms", "initial_charges") if name in atoms.arrays]
-    columns = np.column_stack([atoms.arrays[name] for name in names])
+def kinds_of(atoms, names):
+    """Kinds of atoms.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The structure.
+    names : sequence of str
+        Arrays of the atoms; atoms that differ in one are of different kinds.
+
+    Returns
+    -------
+    int array of shape (n_atoms,)
+        Numbers of the kinds, from 0.
+    """
+    columns = np.column_stack([atoms.arrays[name] for name in names if name in atoms.arrays])
     return np.unique(columns, axis=0, return_inverse=True)[1].astype(np.intp).ravel()
 
 
@@ -123,7 +141,7 @@ def _analyze(cell, positions, kinds, symprec):
     kinds = np.frombuffer(kinds, dtype=np.intp)
     if symprec is None:
         everything = np.arange(len(kinds))
-        return Symmetry(cell, positions, everything, np.eye(3)[None], everything[None], np.eye(3), np.eye(3))
+        return Symmetry(cell, positions, everything, np.eye(3)[None], everything[None], np.eye(3), np.eye(3), "P")
     given = _dataset(cell, positions, kinds, symprec)
     first = np.unique(given.mapping_to_primitive, return_index=True)[1]
     cell, positions = given.primitive_lattice, positions[first]
@@ -167,6 +185,7 @@ def _idealized(cell, positions, indices, found):
         images,
         np.linalg.inv(found.transformation_matrix).T,
         found.std_rotation_matrix,
+        found.international[0],
     )
 
 
