@@ -126,6 +126,31 @@ def test_one_plane_leaves_two_orders():
     assert len(check.contradictions) == 1
 
 
+def randomly_strained(n, size, seed):
+    """Copies of a cubic crystal under any strains."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for strain in rng.uniform(-size, size, (n, 3, 3)):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+        found.append((atoms, calculated(atoms)))
+    return found
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8])
+def test_few_crystals_that_are_right_are_not_called_wrong(n):
+    for seed in range(12):
+        check = check_stress(with_stresses(lambda s, atoms: s, randomly_strained(n, 0.05, seed)))
+        assert check.contradictions == []
+
+
+def test_many_strains_of_all_kinds_tell_one_order():
+    check = check_stress(with_stresses(lambda s, atoms: s[[0, 1, 2, 4, 3, 5]], randomly_strained(40, 0.04, 0)))
+    assert check.shear_orders == [("xz", "yz", "xy")]
+    assert check.factor_certain
+    assert len(check.contradictions) == 1
+
+
 def test_atoms_off_their_places_need_forces():
     crystals = strained(rattle=0.03)
     swapped = with_stresses(lambda s, atoms: -s[[0, 1, 2, 4, 3, 5]], crystals)

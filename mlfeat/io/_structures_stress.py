@@ -6,7 +6,11 @@ from itertools import permutations
 
 import numpy as np
 from ase import units
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.stats import f as variance_ratio
+from scipy.stats import t as student
 
 from mlfeat.neighbors import check_structures
 from mlfeat.targets import _calculated, _forces, _stress
@@ -18,7 +22,9 @@ _LARGEST_STRAIN = 0.08
 _LEAST_STRAIN = 1e-4
 _LARGEST_SHIFT = 0.1, 0.003  # Å, of atoms in the crystal; with forces, whose work is known, and without
 _N_NEAREST = 8
-_N_PAIRS = 3  # fewer say nothing
+_CONFIDENCE = 0.999
+_PRECISION = 0.1  # relative, of a factor that is certain
+_N_FREE = 8  # degrees of freedom; with fewer, third-order terms may hide that an order of shears fits
 _FLOOR = 0.02 * units.GPa  # what energies and lattice constants of usual precision can tell
 _OFFSET = 1.0 * units.GPa
 _UNITS = {"eV/Å³": 1.0, "GPa": units.GPa, "kbar": 0.1 * units.GPa}
@@ -41,7 +47,7 @@ class StressCheck:
     residual : float
         Root mean square of what is left between energies and stresses, eV/Å³, a stress along the strain.
     factor_certain : bool
-        Whether the pairs determine the factor.
+        Whether the pairs determine factor and offset.
     shear_orders : list of tuple of str
         What the last three numbers of the stresses may be: all orders that fit. ``("yz", "xz", "xy")`` is ASE's.
         Empty if there are sheared pairs and no order fits.
@@ -104,7 +110,9 @@ def check_stress(structures):
 
     but for terms of third order. A least-squares fit over all pairs gives the factor of σ and a pressure beside it, for
     each of the six orders of the shear components; orders that leave a residual much larger than the best are ruled
-    out.
+    out. The factor is certain if intervals of 99.9 % confidence are narrower than 10 % for it and 1 GPa for the
+    pressure. Differences of energy are as many as the structures less one, however many pairs these make: two
+    parameters need four structures of one crystal at the least, or more where terms of third order are large.
 
     Parameters
     ----------
@@ -142,15 +150,15 @@ def check_stress(structures):
     rows = [row for members in _alike(check_structures(structures)).values() for row in _equations(members)]
     if not rows:
         return StressCheck(0, 0, np.nan, None, np.nan, np.nan, False, list(permutations(SHEARS)))
-    y, normal, shear, trace, share, volume = (np.array(column) for column in zip(*rows, strict=True))
+    pairs, y, normal, shear, trace, share, volume = (np.array(column) for column in zip(*rows, strict=True))
     sheared = share > 0.1
     places = np.arange(3)
-    fits = {p: _Fit(y, normal + shear[:, places, p].sum(axis=1), trace) for p in permutations(range(3))}
-    orders = _fitting_orders(fits, _Fit(y, normal, trace), sheared)
+    fits = {p: _Fit(pairs, y, normal + shear[:, places, p].sum(axis=1), trace) for p in permutations(range(3))}
+    orders = _fitting_orders(fits, _Fit(pairs, y, normal, trace), sheared)
     best = min(orders or fits, key=lambda p: (fits[p].residual(slice(None)), p != (0, 1, 2)))
     fit = fits[best]
-    if not orders and (~sheared).sum() >= _N_PAIRS:
-        fit = _Fit(y[~sheared], normal[~sheared], trace[~sheared])
+    if not orders and not sheared.all():
+        fit = _Fit(pairs[~sheared], y[~sheared], normal[~sheared], trace[~sheared])
     known = _UNITS | {"a virial, not divided by the volume": 1 / volume.mean()}
     unit = next((name for name, value in known.items() if abs(abs(fit.factor) / value - 1) < 0.1), None)
     return StressCheck(
@@ -166,38 +174,46 @@ def check_stress(structures):
 
 
 class _Fit:
-    """Least squares y = factor · x - offset · trace."""
+    """Least squares y = factor · x - offset · trace, with confidence intervals."""
 
-    def __init__(self, y, x, trace):
+    def __init__(self, pairs, y, x, trace):
+        self.pairs = pairs
         scale = np.sqrt(np.mean(x**2)) or 1.0
         design = np.stack([x / scale, -trace], axis=1)
         solution, _, rank, _ = np.linalg.lstsq(design, y, rcond=1e-8)
         self.factor, self.offset = float(solution[0] / scale), float(solution[1])
         self.left = y - design @ solution
-        variance = self.left @ self.left / max(1, len(y) - 2) * np.linalg.pinv(design.T @ design, rcond=1e-12)
-        self.errors = np.sqrt(np.diag(variance)) / [scale, 1.0]
-        self.is_certain = len(y) >= _N_PAIRS and bool(rank == 2 or not trace.any()) and self._is_precise()
-
-    def _is_precise(self):
-        return bool(self.errors[0] < 0.05 * abs(self.factor))
+        self.n_free = _count_independent(pairs) - 2
+        self.is_certain = self.n_free > 0 and bool(rank == 2 or not trace.any())
+        if self.is_certain:
+            variance = self.left @ self.left / self.n_free * np.diag(np.linalg.pinv(design.T @ design, rcond=1e-12))
+            widths = student.ppf((1 + _CONFIDENCE) / 2, self.n_free) * np.sqrt(variance) / [scale, 1.0]
+            self.is_certain = bool(widths[0] < _PRECISION * abs(self.factor) and widths[1] < _OFFSET)
 
     def residual(self, chosen):
-        return float(np.sqrt(np.mean(self.left[chosen] ** 2)))
+        return float(np.sqrt(np.mean(self.left[chosen] ** 2))) if self.left[chosen].size else 0.0
+
+
+def _count_independent(pairs):
+    """Differences of energy that do not follow from each other: the structures, less one of each connected part."""
+    nodes, edges = np.unique(pairs, return_inverse=True)
+    graph = coo_array((np.ones(len(pairs)), edges.reshape(-1, 2).T), shape=(len(nodes), len(nodes)))
+    return len(nodes) - connected_components(graph, directed=False)[0]
 
 
 def _fitting_orders(fits, without, sheared):
     """Orders that explain the energies of sheared pairs; all if there is nothing to explain."""
-    if sheared.sum() < _N_PAIRS:
-        return list(fits)
-    others = without.residual(~sheared) if (~sheared).any() else 0.0
+    n_free = min(without.n_free, _count_independent(without.pairs[sheared]))
+    others = min(fit.residual(~sheared) for fit in fits.values())
     signal = without.residual(sheared)
-    if signal < 3 * max(others, _FLOOR):
+    if n_free < 1 or signal < 3 * max(others, _FLOOR):
         return list(fits)
     left = {p: fit.residual(sheared) for p, fit in fits.items()}
     best = min(left.values())
     if best > 0.5 * signal:
-        return []
-    return [p for p, value in left.items() if value <= max(2 * best, 0.05 * signal)]
+        return [] if n_free >= _N_FREE else list(fits)
+    ratio = np.sqrt(variance_ratio.ppf(_CONFIDENCE, n_free, n_free))
+    return [p for p, value in left.items() if value <= max(max(2, ratio) * best, 0.05 * signal)]
 
 
 def _alike(structures):
@@ -206,16 +222,16 @@ def _alike(structures):
     for index, atoms in enumerate(structures):
         energy, stress = _calculated(atoms, "energy"), _stress(atoms, index)
         if energy is not None and atoms.pbc.all() and atoms.cell.rank == 3 and np.isfinite(stress).all():
-            found[tuple(atoms.numbers)].append((atoms, float(energy), stress, _forces(atoms, index)))
+            found[tuple(atoms.numbers)].append((atoms, float(energy), stress, _forces(atoms, index), index))
     return found
 
 
 def _equations(members):
-    """One for each pair: y, normal part of x, matrix of shear parts, trace of the strain, share of shear, volume."""
+    """Of each pair indices, y, normal part of x, matrix of shear parts, trace of the strain, share of shear, volume."""
     for i, j in _near(members):
         row = _equation(members[i], members[j])
         if row is not None:
-            yield row
+            yield (members[i][-1], members[j][-1]), *row
 
 
 def _near(members):
@@ -247,7 +263,7 @@ def _equation(first, second):
         return None
     y = second[1] - first[1]
     normal, shear, trace = 0.0, np.zeros((3, 3)), 0.0
-    for (atoms, _, stress, forces), cell, strain in zip((first, second), cells, strains, strict=True):
+    for (atoms, _, stress, forces, _), cell, strain in zip((first, second), cells, strains, strict=True):
         volume = atoms.get_volume() / 2
         y += np.sum(forces * (shift @ cell)) / 2 if have_forces else 0.0
         normal += volume * stress[:3] @ np.diag(strain)
