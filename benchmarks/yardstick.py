@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 import mlfeat
 from mlfeat.plotting import LearningCurveDisplay, ParetoDisplay
-from mlfeat.plotting._style import COLORS, add_grid, panels
+from mlfeat.plotting._style import COLORS, add_grid
 from mlfeat.properties import crystal_of_element, crystal_properties, phonons
 
 SIZES = {"Mo": "432,2000,5488,11664"}
@@ -141,7 +141,8 @@ def phonon_figure(element, folder, methods):
     """Phonon bands of each potential, side by side."""
     crystal = crystal_of_element(element)
     found = [phonons(crystal, mlfeat.load(folder / method["model"]), spacing=0.02) for method in methods]
-    figure, axes = panels(Figure(), "", len(methods), (2.6, 3.2))
+    figure = Figure(figsize=(2.6 * len(methods), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(methods))
     top = 1.08 * max(one.frequencies.max() for one in found)
     for ax, method, one, color in zip(axes, methods, found, COLORS, strict=False):
         ticks = {0.0: one.labels[0][0]}
