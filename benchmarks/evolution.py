@@ -96,6 +96,7 @@ def _timed(trials, params):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few trials")
+    arguments = parser.parse_args()
     with threadpool_limits(1):
         print(HEADER)
-        measure(parser.parse_args())
+        measure(arguments)
