@@ -228,6 +228,13 @@ def test_errors_of_each_group_have_a_table_for_each_quantity_and_set(page):
     assert marked == [("hot", 3), ("cold", 3)]
 
 
+def test_a_method_may_have_the_name_of_a_column():
+    content = without_figures()
+    content["methods"][0]["label"] = "group"
+    rows = table(Page(html_page(content, {})), "energy RMSE (meV/atom), test set")
+    assert rows[:2] == [["group", "structures", "group", "GAP"], ["hot", "3", "4.00", "2.00"]]
+
+
 def test_each_figure_has_a_name_and_a_caption(page):
     # Parity of two methods; Pareto front; parameters, test and training; learning curves; scaling.
     assert len(page.names) == 2 * 3 + 2 + 2 * 2 + 3 + 1

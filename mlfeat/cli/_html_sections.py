@@ -1,6 +1,5 @@
 """Sections of the HTML report, each made of what ``results.json`` holds; empty where that is nothing."""
 
-import re
 from html import escape
 
 from mlfeat.cli._html_figures import display_figures, key, scaling_figure, slope_of
@@ -49,7 +48,7 @@ def groups(content, predictions):
         names = list(dict.fromkeys(name for errors in found.values() for name in errors))
         if len(names) < 2:
             continue
-        rows = [{"group": name, **{label: errors.get(name, {}) for label, errors in found.items()}} for name in names]
+        rows = [{"group": name, "errors": {label: found[label].get(name, {}) for label in found}} for name in names]
         columns = error_columns(mae=False)
         tables = "".join(_group_table(which, column, rows, [*found]) for column in columns)
         parts.append(f"<h3>{_NAMES[which].capitalize()}</h3>\n{tables}")
@@ -58,15 +57,15 @@ def groups(content, predictions):
 
 def _group_table(which, column, rows, labels):
     columns = [
-        Column(label, "", lambda row, label=label: column.get(row[label]), column.scale)
+        Column(label, "", lambda row, label=label: column.get(row["errors"][label]), column.scale)
         for label in labels
-        if any(row[label] for row in rows)
+        if any(row["errors"][label] for row in rows)
     ]
     if not any(is_number(one.get(row)) for one in columns for row in rows):
         return ""
     first = [
         Column("group", "", lambda row: row["group"] or "(none)"),
-        Column("structures", "", lambda row: next(row[label]["structures"] for label in labels if row[label])),
+        Column("structures", "", lambda row: next(one["structures"] for one in row["errors"].values() if one)),
     ]
     caption = f"{column.title} ({column.unit}), {_NAMES[which]}; the best method of each group is marked"
     return html_table(caption, [*first, *columns], rows, rank=lambda row, index, value: value if index > 1 else None)
@@ -114,12 +113,12 @@ def _compared(row, name):
 def parity(content, predictions):
     """Parity plots of each method."""
     parts = []
-    for method in _methods(content):
+    for index, method in enumerate(_methods(content)):
         if method["method"] not in predictions:
             continue
         label, values = method["label"], predictions[method["method"]]
         figures = display_figures(
-            f"parity-{_slug(method['method'])}",
+            f"parity-{index}",
             lambda values=values, **given: ParityDisplay.from_predictions(*values, **given),
             lambda ax, label=label: f"{label}: {ax.get_ylabel()} against reference, test set.",
         )
@@ -316,7 +315,3 @@ def _methods(content):
 
 def _capital(text):
     return text[:1].upper() + text[1:]
-
-
-def _slug(name):
-    return re.sub(r"[^A-Za-z0-9]+", "-", name)

@@ -98,11 +98,11 @@ class Results:
         return {"settings": settings, "label": variant_label(settings)} | result | cost
 
     def _errors(self, name):
-        """Why pieces other than the fit, or some properties, failed."""
+        """Why pieces other than fits and variants, which tell it themselves, or some properties, failed."""
         errors = {}
         for task in self.plan.tasks:
             result = self.by_name.get(task.name, {})
-            if task.method == name and task.kind != "fit":
+            if task.method == name and task.kind not in ("fit", "variant"):
                 errors |= {task.name: result["error"]} if "error" in result else {}
                 errors |= {f"{task.name}, {key}": error for key, error in result.get("property_errors", {}).items()}
         return errors
