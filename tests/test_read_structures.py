@@ -287,6 +287,39 @@ def test_json_misuse(tmp_path):
         read_structures(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"forces": [[0.0, 0.0, 0.0]]}, r"structure 1 of .*forces of shape \(1, 3\) for 4 atoms"),
+        ({"stress": [0.0] * 6}, "structure 1 of .*both 'virial_stress' and 'stress'"),
+    ],
+)
+def test_outputs_in_json_that_cannot_be_right(tmp_path, change, message):
+    path = tmp_path / "train.json"
+    records = [_record(atoms) for atoms in STRUCTURES[:2]]
+    records[1]["outputs"] |= change
+    path.write_text(json.dumps(records))
+    with pytest.raises(ValueError, match=message):
+        read_structures(path)
+
+
+@pytest.mark.parametrize("content", [b"not compressed", gzip.compress(bytes(range(256)) * 50)[:100]])
+def test_compressed_files_that_are_damaged_are_named(tmp_path, content):
+    path = tmp_path / "a.xyz.gz"
+    path.write_bytes(content)
+    for place in (path, tmp_path):
+        with pytest.raises(ValueError, match="a.xyz.gz: the compressed file is damaged"):
+            read_structures(place)
+
+
+def test_an_energy_that_is_no_number_is_missing():
+    atoms = bulk("Cu")
+    atoms.info["energy"] = np.nan
+    found = describe_structures([atoms])
+    assert found.missing["energy"].tolist() == [0]
+    assert found.energy_range is None
+
+
 def test_n2p2_in_both_units(tmp_path):
     check_same(read_structures(write_n2p2(tmp_path / "input.data")), stress=False)
     path = write_n2p2(tmp_path / "input.data", units.Bohr, units.Hartree)

@@ -1,6 +1,9 @@
 """Formats of files of structures: how they are told apart, and read one structure after the other."""
 
+import gzip
+import lzma
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
@@ -37,8 +40,11 @@ class Options:
 
 def guess_format(path):
     """Name of the format of a file by what it begins with, or None."""
-    with open_with_compression(str(path), "rb") as stream:
-        head = stream.read(_HEAD)
+    try:
+        with open_with_compression(str(path), "rb") as stream:
+            head = stream.read(_HEAD)
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(f"{path}: the compressed file is damaged ({error})") from error
     if head.startswith(b"SQLite format 3\0"):
         return "db"
     text = head.decode("utf-8", errors="replace").removeprefix("\ufeff").lstrip()

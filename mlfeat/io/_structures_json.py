@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms, units
 from ase.data import atomic_numbers
 
+from mlfeat.io._structures_keys import find
+
 SHEARS = ("yz", "xz", "xy")  # ASE's order
 VASP_ORDER = ("xy", "yz", "xz")
 _BLANKS = " \t\n\r"
@@ -84,14 +86,19 @@ def _atoms(record, orders):
         ) from error
     atoms = Atoms(symbols, scaled_positions=scaled, cell=cell, pbc=pbc)
     atoms.info.update({k: v for k, v in record.items() if isinstance(v, str | int | float)})
-    if outputs.get("virial_stress") is not None:
-        order = orders.get(str(record.get("group", "")), orders[""])
-        atoms.info["stress"] = _stress(outputs.pop("virial_stress"), order)
+    virial_stress = outputs.pop("virial_stress", None)
     for key, value in outputs.items():
         if np.shape(value) == (len(atoms), 3):
             atoms.set_array(key, np.array(value, dtype=float))
         elif value is not None:
             atoms.info[key] = value
+    if misshapen := find([atoms.info], "forces"):
+        name = misshapen[0][1]
+        raise ValueError(f"{name} of shape {np.shape(outputs[name])} for {len(atoms)} atoms")
+    if virial_stress is not None:
+        if "stress" in atoms.info:
+            raise ValueError("both 'virial_stress' and 'stress'; leave one of them out")
+        atoms.info["stress"] = _stress(virial_stress, orders.get(str(record.get("group", "")), orders[""]))
     return atoms
 
 

@@ -102,4 +102,4 @@ def describe_structures(structures):
 def _value(atoms, name, store):
     value = _calculated(atoms, name)
     value = getattr(atoms, store).get(name) if value is None else value
-    return value if name == "energy" or not _is_missing(value) else None
+    return None if _is_missing(value) else value
