@@ -95,7 +95,9 @@ def read_structures(path, args=None):
     structures.
     """
     path = str(path)
-    place, _, index = path.rpartition("@") if "@" in Path(path).name else (path, "", ":")
+    place, index = path, ":"
+    if "@" in Path(path).name and not Path(path).exists():
+        place, _, index = path.rpartition("@")
     keys = {f"{name}_key": getattr(args, f"{name}_key", None) for name in _QUANTITIES}
     species = getattr(args, "types", None)
     with bad_input():  # the messages name the file

@@ -40,7 +40,7 @@ class Store:
         try:
             piece = json.loads(self._path(task).read_text(encoding="utf-8"))
             known = piece["key"] == self._key(task) and piece["files"] == self._hashes_of(task.files)
-        except (OSError, ValueError, KeyError):  # none, or damaged
+        except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
             return None
         if not known:
             return None
