@@ -14,16 +14,15 @@ import ase.io
 import numpy as np
 import pytest
 from _cli_data import copper
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import mlfeat
-from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tables, _tasks, _user_models, _worker, main
-from mlfeat.cli._data import as_data
-from mlfeat.cli._errors import UsageError, one_line
+from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tables, _tasks, _worker, main
+from mlfeat.cli._data import as_data, read_structures
+from mlfeat.cli._errors import one_line
 from mlfeat.cli._methods import METHODS, Settings
-from mlfeat.cli._plan import nested_subsets
 from mlfeat.cli._references import published_reference
 from mlfeat.metrics import evaluate
 from mlfeat.persistence import load
@@ -381,7 +380,7 @@ def test_a_killed_comparison_loses_the_piece_under_way_alone(started, tmp_path, 
 @pytest.fixture
 def parts(compare, tmp_path, capsys, inline):
     """Results of all parts for one potential, what was printed, and which functions were called."""
-    (tmp_path / "ladder.json").write_text(json.dumps({"snap": [{"twojmax": 4, "alpha": 1e-4}, {"twojmax": 2}]}))
+    (tmp_path / "ladder.json").write_text(json.dumps({"snap": [{"twojmax": 4, "alpha": 1e-4}]}))
     (tmp_path / "reference.json").write_text(json.dumps({"C11": 200.0, "lattice_constant": 3.6}))
     given = [
         f"--variants={tmp_path}/ladder.json",
@@ -398,7 +397,7 @@ def test_all_parts_are_in_the_results(parts, tmp_path):
     assert [part["n_structures"] for part in snap["learning_curve"]] == [6, 12, 24]
     assert [part["fraction"] for part in snap["learning_curve"]] == [0.25, 0.5, 1.0]
     assert snap["learning_curve"][-1]["test"] == snap["test"]
-    (variant,) = snap["variants"]  # the other is the model of the table
+    (variant,) = snap["variants"]
     assert (variant["settings"], variant["label"]) == ({"twojmax": 4, "alpha": 1e-4}, "2J = 4, alpha = 0.0001")
     assert variant["n_parameters"] == 14 + 1
     assert variant["us_per_atom"] > 0
@@ -489,14 +488,23 @@ def test_a_property_that_fails_leaves_the_others(compare, tmp_path, inline, caps
     assert capsys.readouterr().err == "mlfeat: warning: SNAP, elastic: RuntimeError: no equilibrium\n"
 
 
-def test_subsets_are_nested_and_have_the_same_share_of_each_group():
-    data = as_data("Cu", copper(20, 0))
-    small, large = nested_subsets(data, (0.5, 0.2), 1).values()
-    chosen = [{id(atoms) for atoms in part.structures} for part in (small, large)]
-    assert chosen[0] < chosen[1]
-    for part, each in ((small, 2), (large, 5)):
-        assert part.summary()["groups"] == {"even": each, "odd": each}
-    assert nested_subsets(data, (0.01,), 0)[0.01].summary()["groups"] == {"even": 1, "odd": 1}
+def test_molecules_have_no_scaling(tmp_path, inline, capsys):
+    structures = [molecule("H2O") for _ in range(12)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_forces()
+    ase.io.write(tmp_path / "water.xyz", structures)
+    only = ["--no-learning-curve", "--no-variants", "--no-forecast", "--methods=snap", "--twojmax=2", "--trials=0"]
+    assert main(["compare", f"--train={tmp_path}/water.xyz", f"--out={tmp_path}", *only]) == 0
+    assert inline == ["fit_piece", "cost_piece"]
+    assert "no scaling: the data have no crystal to repeat; give one with --crystal\n" in capsys.readouterr().out
+
+
+def test_a_file_may_have_an_at_sign_in_its_name(tmp_path):
+    path = tmp_path / "copper@300K.xyz"
+    ase.io.write(path, copper(3, 0))
+    assert [len(read_structures(f"{path}{index}")) for index in ("", "@:2", "@-1")] == [3, 2, 1]
 
 
 # --- models of the user's -------------------------------------------------------------------------
@@ -557,7 +565,8 @@ BAD = {
         ["--methods", "snap", "--variants", "level.json"],
         "snap: no setting 'level'; there are cutoff, twojmax",
     ),
-    "value": (["--methods", "snap", "--variants", "value.json"], "SNAP: twojmax"),
+    "value": (["--methods", "snap", "--variants", "value.json"], "snap: argument --twojmax: invalid int value: 'many'"),
+    "a name of signs": (["--model", "!={data}/my_models.py:small"], "--model: a name needs a letter or a digit"),
 }
 
 
@@ -589,25 +598,6 @@ def test_bad_input_is_one_clear_line_before_any_work(case, data, tmp_path, capfd
     assert message in err
     assert err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == set(files)
-
-
-def test_other_weights_of_n2p2_are_another_model(tmp_path):
-    for name in ("input.nn", "scaling.data", "weights.029.data", "nnp-train.log"):
-        (tmp_path / name).write_text("1")
-    places = [tmp_path, tmp_path / "input.nn"]
-    before = [_user_models.UserModel("mine", str(place)).inputs()["content"] for place in places]
-    (tmp_path / "nnp-train.log").write_text("2")
-    assert [_user_models.UserModel("mine", str(place)).inputs()["content"] for place in places] == before
-    (tmp_path / "weights.029.data").write_text("2")
-    for place, content in zip(places, before, strict=True):
-        assert _user_models.UserModel("mine", str(place)).inputs()["content"] != content
-
-
-def test_species_of_a_file_that_does_not_name_them_are_not_guessed(tmp_path):
-    (tmp_path / "CuNi.mtp").write_text("MTP")
-    method = _user_models.UserModel("mine", f"{tmp_path}/CuNi.mtp").method()
-    with pytest.raises(UsageError, match=r"which of its species is which of Cu, Ni; .* --species LIST"):
-        method.build([bulk("Cu"), bulk("Ni")], None)
 
 
 def test_folder_that_cannot_be_written_is_an_error_before_any_work(compare, tmp_path, monkeypatch, capsys, inline):

@@ -15,7 +15,7 @@ from mlfeat.cli._forecast import forecast
 from mlfeat.cli._guess import species_of
 from mlfeat.cli._measure import conventional_crystal, crystal_of
 from mlfeat.cli._methods import METHODS
-from mlfeat.cli._plan import REFERENCE, Plan, Wanted, ladders, name_of
+from mlfeat.cli._plan import REFERENCE, Plan, Wanted, name_of
 from mlfeat.cli._references import DFT_SOURCE, published_reference, read_reference
 from mlfeat.cli._results import Results
 from mlfeat.cli._store import Store
@@ -51,6 +51,8 @@ def run(args):
     print(f"train: {_told(train)}\ntest:  {_told(test)}", flush=True)
     if not (plan.wanted.properties or args.quick or args.no_properties):
         print("no properties: the crystal of the data is not known; give one with --crystal", flush=True)
+    if not (plan.wanted.sizes or args.quick or args.no_scaling):
+        print("no scaling: the data have no crystal to repeat; give one with --crystal", flush=True)
     store = Store(args.out)
     if args.restart and not args.forecast:
         store.clear()
@@ -104,7 +106,9 @@ def _sources(args):
     sources = [*args.methods, *args.model]
     names = [name_of(source) for source in sources]
     for name in names:
-        if names.count(name) > 1 or name in METHODS and name not in args.methods or not name or name == REFERENCE:
+        if not name:
+            raise UsageError("--model: a name needs a letter or a digit")
+        if names.count(name) > 1 or name in METHODS and name not in args.methods or name == REFERENCE:
             raise UsageError(f"--model {name}: there is a method of this name; choose another")
     if not sources:
         raise UsageError("there is nothing to compare: name methods, or models with --model")
@@ -120,8 +124,8 @@ def _planned(args, sources, settings, train, test):
     wanted = Wanted(
         properties=tuple(properties),
         fractions=() if args.quick or args.no_learning_curve else tuple(args.learning_curve),
-        sizes=() if args.quick or args.no_scaling else tuple(args.scaling),
-        variants={} if args.quick or args.no_variants else _variants(args, sources, settings),
+        sizes=() if args.quick or args.no_scaling or "scaling" not in crystals else tuple(args.scaling),
+        variants={} if args.quick or args.no_variants else _variants(args, sources),
         seed=args.seed,
     )
     plan = Plan(sources, settings, train, test, args.out, wanted, crystals, emt=emt, verbose=args.n_jobs == 1)
@@ -129,7 +133,7 @@ def _planned(args, sources, settings, train, test):
 
 
 def _crystals(args, train):
-    """What the crystal is called, and that for the scaling and, where it is known, that for properties."""
+    """What the crystal is called, and those for the scaling and for properties, where they are known."""
     if args.crystal is not None:
         crystal = read_structure(args.crystal)
         check_species(args.crystal, [crystal], species_of(train.structures))
@@ -140,7 +144,8 @@ def _crystals(args, train):
     try:
         crystal = conventional_crystal(species)
     except ValueError:
-        return None, {"scaling": crystal_of(train.structures, 1)}
+        crystal = crystal_of(train.structures, 1)
+        return None, {"scaling": crystal} if crystal.cell.rank == 3 else {}
     if len(species) > 1:
         return None, {"scaling": crystal}
     return f"{species[0]} crystal", {"properties": crystal, "scaling": crystal}
@@ -154,14 +159,13 @@ def _reference(args, train):
     return values, DFT_SOURCE if values else None
 
 
-def _variants(args, sources, settings):
-    """Settings of the variants of each method."""
+def _variants(args, sources):
+    """Settings of the variants of each method; None leaves them to the plan."""
     if args.variants is None:
-        return ladders(settings)
+        return None
     with bad_input(args.variants):
         variants = json.loads(args.variants.read_text(encoding="utf-8"))
-    compare_options.check_variants(args.variants, variants, sources)
-    return variants
+    return compare_options.checked_variants(args.variants, variants, sources)
 
 
 def load_both(args):

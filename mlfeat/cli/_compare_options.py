@@ -7,7 +7,7 @@ from mlfeat.cli import _options as options
 from mlfeat.cli._data import add_data_options
 from mlfeat.cli._errors import UsageError
 from mlfeat.cli._methods import METHODS
-from mlfeat.cli._plan import name_of
+from mlfeat.cli._plan import is_fitted, name_of
 from mlfeat.cli._user_models import user_model
 
 DESCRIPTION = """\
@@ -179,8 +179,8 @@ def _known(names, choices, what):
     return names
 
 
-def check_variants(path, variants, sources):
-    """Raise `UsageError` unless this is a list of settings of each of some methods."""
+def checked_variants(path, variants, sources):
+    """Lists of settings by method, their values as those of the options; `UsageError` if it is anything else."""
     if not isinstance(variants, dict):
         raise UsageError(f'{path}: should be a table of methods, as in {{"snap": [{{"twojmax": 4}}]}}')
     known = {name_of(source): source for source in sources}
@@ -189,12 +189,31 @@ def check_variants(path, variants, sources):
             raise UsageError(f"{path}: {name!r} is not compared; there are {', '.join(known)}")
         if not isinstance(ladder, list) or not all(isinstance(variant, dict) and variant for variant in ladder):
             raise UsageError(f"{path}: {name}: should be a list of tables of settings")
-        if isinstance(known[name], str):
-            _check_settings(f"{path}: {name}", METHODS[name].options, ladder)
+        if is_fitted(known[name]):
+            raise UsageError(f"{path}: {name}: a fitted model has no variants")
+    return {
+        name: _settings(f"{path}: {name}", METHODS[name].options, ladder) if isinstance(known[name], str) else ladder
+        for name, ladder in variants.items()
+    }
 
 
-def _check_settings(where, names, ladder):
+def _settings(where, names, ladder):
+    """The ladder with values as the options of the command line make them."""
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    options.add_fit_options(parser, threads=False)
+    found = []
     for variant in ladder:
         for name in variant:
             if name not in (*names, "cutoff"):
                 raise UsageError(f"{where}: no setting {name!r}; there are cutoff, {', '.join(names)}")
+        try:
+            parsed = parser.parse_args([_argument(name, value) for name, value in variant.items()])
+        except argparse.ArgumentError as error:
+            raise UsageError(f"{where}: {error}") from error
+        found.append({name: getattr(parsed, name) for name in variant})
+    return found
+
+
+def _argument(name, value):
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"--{name.replace('_', '-')}={text}"

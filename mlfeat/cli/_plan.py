@@ -1,11 +1,14 @@
 """What a comparison consists of: its pieces of work, from what the user asks for."""
 
 import dataclasses
+import hashlib
+import json
 import re
 
 import numpy as np
 
 from mlfeat.cli import _pieces
+from mlfeat.cli._guess import species_of
 from mlfeat.cli._methods import METHODS
 from mlfeat.cli._tasks import Task, fingerprint
 from mlfeat.cli._train import checked_model, describe
@@ -23,6 +26,7 @@ LADDERS = {
     "nnp": [{"hidden_layers": (n, n)} for n in (4, 8, 16)],
     "mtp": [{"level": n} for n in (6, 8, 12, 16)],
 }
+_LONGEST = 80  # characters of a variant in names of files
 _SYMBOLS = {"twojmax": "2J", "n_max": "n", "l_max": "l", "n_sparse": "M", "hidden_layers": "layers"}
 
 
@@ -33,7 +37,7 @@ class Wanted:
     properties: tuple = ()
     fractions: tuple = ()  # of the training set, for learning curves
     sizes: tuple = ()  # numbers of atoms, for the scaling
-    variants: dict = dataclasses.field(default_factory=dict)  # lists of settings by method
+    variants: dict | None = None  # lists of settings by method; None: some smaller ones of each
     seed: int = 0
 
 
@@ -109,7 +113,7 @@ class Plan:
     def inputs(self, source, settings=None):
         """What decides a fit of a source, as JSON holds it."""
         if not isinstance(source, str):
-            return source.inputs() | self.hashes
+            return source.inputs() | self.hashes | {"model": describe(self.models[source.name])}
         options = METHODS[source].options
         known = {"cutoff", "presets", *options}
         known |= {f"{kind}s" for kind in ("weight", "sigma") if any(name.endswith(f"_{kind}") for name in options)}
@@ -124,19 +128,17 @@ class Plan:
             name: getattr(self.settings, name) | {key: value for key, value in variant.items() if key.endswith(end)}
             for name, end in (("weights", "_weight"), ("sigmas", "_sigma"))
         }
-        others = {key: _fixed(value) for key, value in variant.items() if not key.endswith(("_weight", "_sigma"))}
+        others = {key: value for key, value in variant.items() if not key.endswith(("_weight", "_sigma"))}
         return dataclasses.replace(self.settings, **others, **kinds), {}
 
     def _variants(self, name):
-        """The variants of a method by label, without those that are the model of the table itself."""
-        source, found = self.sources[name], {}
-        if is_fitted(source):
-            return found
-        for variant in self.wanted.variants.get(name, []):
+        """The variants of a method by label; of the default ones without the model of the table itself."""
+        source, found, asked = self.sources[name], {}, self.wanted.variants
+        for variant in (ladders(self.settings) if asked is None else asked).get(name, []):
             settings, changes = self._changed(source, variant)
             model = checked_model(method_of(source), settings, self.train, changes)
-            if describe(model) != describe(self.models[name]):
-                found[_slug(variant)] = variant
+            if asked is not None or describe(model) != describe(self.models[name]):
+                found[_slug(variant, found)] = variant
         return found
 
 
@@ -159,13 +161,17 @@ def ladders(settings):
 
 
 def nested_subsets(data, fractions, seed):
-    """Parts of a data set by fraction: the same of each group, and each within the larger ones."""
+    """Parts of a data set by fraction: the same of each group, each with all elements and within the larger ones."""
     rng, rank = np.random.default_rng(seed), np.empty(len(data.structures))
     groups = get_groups(data.structures)
     for group in sorted(set(groups.tolist())):
         members = np.flatnonzero(groups == group)
         # The first of each group has rank 0: it is in all parts.
         rank[members] = rng.permutation(len(members)) / len(members)
+    for symbol in species_of(data.structures):
+        members = [index for index, atoms in enumerate(data.structures) if symbol in atoms.symbols]
+        # Two of each element: networks refuse an element whose environments are all the same.
+        rank[sorted(members, key=rank.__getitem__)[:2]] = 0
     return {fraction: data[rank < fraction] for fraction in sorted(fractions)}
 
 
@@ -174,17 +180,18 @@ def variant_label(variant):
     return ", ".join(f"{_SYMBOLS.get(key, key)} = {_value(value)}" for key, value in variant.items())
 
 
-def _slug(variant):
+def _slug(variant, others):
+    """A variant as part of a file's name, unlike those of other variants."""
     text = ",".join(f"{key}={_value(value)}" for key, value in variant.items())
-    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text)
+    slug = re.sub(r"[^A-Za-z0-9_.,=+-]+", "_", text)
+    if len(slug) > _LONGEST or others.get(slug, variant) != variant:
+        digest = hashlib.sha256(json.dumps(variant).encode()).hexdigest()
+        slug = f"{slug[:_LONGEST]}-{digest[:8]}"
+    return slug
 
 
 def _value(value):
     return "×".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _fixed(value):
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _describe(crystal):

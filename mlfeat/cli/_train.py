@@ -16,7 +16,7 @@ from mlfeat.base import predict_targets, split_model
 from mlfeat.cli._data import check_species
 from mlfeat.cli._errors import bad_input
 from mlfeat.cli._measure import memory
-from mlfeat.persistence import save
+from mlfeat.persistence import _encode, save
 from mlfeat.targets import empty_targets
 
 
@@ -29,7 +29,9 @@ def checked_model(method, settings, train, changes=None):
             check_species(train.name, train.structures, split_model(model)[0].species_)
             return model
         model.set_params(**changes or {})
-        clone(split_model(getattr(model, "estimator", model))[0]).fit(train.structures)
+        pipeline = getattr(model, "estimator", model)
+        clone(split_model(pipeline)[0]).fit(train.structures)
+        _encode(pipeline, {}, type(pipeline).__name__)  # what no file can hold is refused now
     return model
 
 
@@ -70,7 +72,7 @@ def train_model(method, settings, train, test, path=None, *, changes=None, verbo
         if path is not None:
             result["model"] = Path(path).name
             save(model, path)
-        result["n_parameters"] = int(split_model(model)[2].n_parameters_)
+        result["n_parameters"] = getattr(split_model(model)[2], "n_parameters_", None)  # a user's may not have it
         result["settings"] = describe(model)
         bar.set_description_str(f"{label}: predicting")
         for key, data in (("train", train), ("test", test)):

@@ -8,14 +8,17 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from sklearn.base import clone
 
 from mlfeat.cli._errors import UsageError, one_line
 from mlfeat.cli._guess import species_of
 from mlfeat.cli._methods import METHODS, Method
-from mlfeat.cli._models import NNP, format_of, read_model
+from mlfeat.cli._models import NNP, SNAP, format_of, read_model
 
+_NOT_BESIDE = {"__main__", "mlfeat", *sys.stdlib_module_names}
+_INSTALLED = {"site-packages", "dist-packages"}
 _NAMED = re.compile(r"(?P<place>.+):(?P<attribute>[A-Za-z_]\w*)")
 
 
@@ -30,7 +33,7 @@ class UserModel:
     @property
     def name(self):
         """The name, as that of a file."""
-        return re.sub(r"[^a-z0-9_.]+", "-", self.label.lower()).strip("-.")
+        return re.sub(r"[^\w.]+", "-", self.label.lower()).strip("-.")
 
     @property
     def is_fitted(self):
@@ -52,14 +55,7 @@ class UserModel:
         return {"place": self.place, "attribute": self.attribute, "content": digest.hexdigest()}
 
     def _files(self):
-        path = Path(self.place)
-        if not self.is_fitted:
-            return [Path(self._module().__file__)]
-        if format_of(path).program == "n2p2":
-            folder, patterns = path if path.is_dir() else path.parent, (NNP, "scaling.data", "weights.*.data")
-        else:
-            folder, patterns = path.parent, (f"{glob.escape(path.stem)}*",)
-        return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+        return _files_of_model(Path(self.place)) if self.is_fitted else _files_of_code(self._module())
 
     def _read(self, structures):
         path, options = Path(self.place), {}
@@ -95,6 +91,35 @@ def user_model(text):
     if match and not Path(place).exists():
         return UserModel(label, match["place"], match["attribute"])
     return UserModel(label, place)
+
+
+def _files_of_model(path):
+    """The file of a fitted model, and those that belong to it."""
+    folder = path if path.is_dir() else path.parent
+    stem, name = glob.escape(path.stem), glob.escape(path.name)
+    patterns = {
+        "LAMMPS": [f"{stem}{suffix}" for suffix in SNAP],
+        "n2p2": [NNP, "scaling.data", "weights.*.data"],
+        "QUIP": [name, f"{name}.sparseX*"],
+    }.get(format_of(path).program, [name])
+    return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+
+
+def _files_of_code(module):
+    """Files of a module and of what is imported from its package, or from the folder that this lies in."""
+    name = module.__name__
+    package, depth = name.partition(".")[0], name.count(".") + hasattr(module, "__path__")
+    folder, found = Path(module.__file__).parents[depth], set()
+    for other_name, other in list(sys.modules.items()):
+        # Not getattr: that of modules which import lazily may do anything.
+        file = vars(other).get("__file__") if isinstance(other, ModuleType) else None
+        other_package = other_name.partition(".")[0]
+        if file is None or other_package in _NOT_BESIDE:
+            continue
+        path = Path(file)
+        if other_package == package or path.is_relative_to(folder) and not _INSTALLED & set(path.parts):
+            found.add(path)
+    return sorted(path for path in found if path.is_file())
 
 
 def method_of(source):
