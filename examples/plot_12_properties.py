@@ -28,16 +28,13 @@ errors = metrics.evaluate(model, test)
 print(f"{1000 * errors['energy_rmse']:.1f} meV/atom, {errors['force_rmse']:.3f} eV/Å")
 
 # %%
-# Numbers first: lattice constant (Å), volume of an atom (Å³), elastic constants and moduli (GPa), what a vacancy costs
-# (eV), and what surfaces cost (J/m²).
-from mlfeat.properties import crystal_properties
+# Numbers first: lattice constant, elastic constants and moduli, what a vacancy costs, and what surfaces cost. The
+# reference is EMT itself, or a dictionary of numbers, of DFT for instance.
+from mlfeat.properties import CrystalPropertiesDisplay
 
 copper = bulk("Cu")
 which = ("lattice", "elastic", "vacancy", "surface")
-found, known = (crystal_properties(copper, calculator, which) for calculator in (model, EMT()))
-print(f"{'':26}   model     EMT")
-for name, value in found.items():
-    print(f"{name:26}{value:8.3f}{known[name]:8.3f}")
+CrystalPropertiesDisplay.from_estimator(model, copper, which=which, reference=EMT(), reference_label="EMT")
 
 # %%
 # Energy against volume, with the Birch-Murnaghan equation through it:

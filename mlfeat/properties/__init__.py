@@ -12,11 +12,13 @@ from mlfeat.properties._migration_display import MigrationDisplay
 from mlfeat.properties._phonon_display import PhononDisplay
 from mlfeat.properties._phonons import Phonons, phonons
 from mlfeat.properties._summary import crystal_properties
+from mlfeat.properties._summary_display import CrystalPropertiesDisplay
 from mlfeat.properties._surface import surface_energy
 from mlfeat.properties._vacancy import vacancy_formation_energy
 
 __all__ = [
     "ConstantPressureRun",
+    "CrystalPropertiesDisplay",
     "ElasticConstants",
     "EnergyDrift",
     "EquationOfState",
