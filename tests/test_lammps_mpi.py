@@ -169,13 +169,14 @@ def test_two_ranks_give_the_numbers_of_pair_style_snap(symbol, fixture, n, tilts
     np.testing.assert_allclose(ours.virials.sum(axis=0), theirs.virials.sum(axis=0), rtol=0, atol=1e-8)
 
 
-def test_trajectories_are_those_of_one_rank_and_of_pair_style_snap(copper, tmp_path):
+@pytest.mark.parametrize(("symbol", "fixture", "far"), [("Mo", "molybdenum", 0.3), ("Cu", "copper", 0.5)])
+def test_trajectories_are_those_of_one_rank_and_of_pair_style_snap(symbol, fixture, far, tmp_path, request):
     """At constant pressure, over several exchanges of atoms between the ranks."""
-    atoms = displaced_crystal(tilts=(1.0, 0.5, -2.0))
-    write_snap(copper, tmp_path / "model")
-    theirs = simulate(tmp_path, atoms, ["Cu"], SNAP_FILES.format("Cu"), DYNAMIC)
-    one, two = (simulate(tmp_path, atoms, ["Cu"], copper, DYNAMIC, n_ranks=n) for n in (1, 2))
-    assert np.abs(theirs.positions - atoms.positions).max() > 0.5  # atoms went farther than the skin
+    snap, atoms = request.getfixturevalue(fixture), displaced_crystal(symbol, tilts=(1.0, 0.5, -2.0))
+    write_snap(snap, tmp_path / "model")
+    theirs = simulate(tmp_path, atoms, [symbol], SNAP_FILES.format(symbol), DYNAMIC)
+    one, two = (simulate(tmp_path, atoms, [symbol], snap, DYNAMIC, n_ranks=n) for n in (1, 2))
+    assert np.abs(theirs.positions - atoms.positions).max() > far  # so far that lists of neighbors were made again
     assert_same(one, theirs, rtol=1e-9)
     assert_same(two, one, rtol=1e-9)
 
@@ -362,8 +363,9 @@ def test_extrapolation_can_end_a_run(lmp, fitted):
         lmp.command("run 0")
 
 
-def test_a_script_must_say_where_the_model_goes(tmp_path, fitted):
+@pytest.mark.parametrize("line", ["", "fix ml some external pf/callback 1 1"], ids=["none", "of some atoms"])
+def test_a_script_must_say_where_the_model_goes(tmp_path, fitted, line):
     mlfeat.save(fitted["zbl"], tmp_path / "model.mlfeat")
-    (tmp_path / "in").write_text("units metal\nrun 0\n")
+    (tmp_path / "in").write_text(f"units metal\n{line}\nrun 0\n")
     printed = run(tmp_path, "-m", "mlfeat.lammps", "model.mlfeat", "in", fails=True)
     assert "0 lines `fix ID all external pf/callback 1 1`; one is needed" in printed

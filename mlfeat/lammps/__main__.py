@@ -4,12 +4,14 @@ import argparse
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from mlfeat.lammps import attach
+from mlfeat.lammps._attach import FORWARDING
 from mlfeat.persistence import load
 
-_FIX = re.compile(r"^[ \t]*fix[ \t]+(\S+)[ \t]+\S+[ \t]+external[ \t]+pf/callback\b.*$", re.MULTILINE)
+_FIX = re.compile(r"^[ \t]*fix[ \t]+(\S+)[ \t]+all[ \t]+external[ \t]+pf/callback\b.*$", re.MULTILINE)
 
 
 def main(arguments=None):
@@ -51,7 +53,8 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m mlfeat.lammps",
         description="Run a fitted model in LAMMPS: mpiexec -n 4 python -m mlfeat.lammps model.mlfeat in.script. "
-        "The script's line `fix ID all external pf/callback 1 1` says where the model is attached.",
+        "The script's line `fix ID all external pf/callback 1 1` says where the model is attached; a `jump SELF` and "
+        "its label stand on the same side of it.",
     )
     parser.add_argument("model", help="file that mlfeat.save wrote")
     parser.add_argument("script", help="input of LAMMPS, in units metal")
@@ -84,6 +87,7 @@ def _abort(lmp, error):
     print(f"ERROR: {error}", file=sys.stderr, flush=True)
     comm = lmp.get_mpi_comm()
     if comm is not None and comm.size > 1:
+        time.sleep(FORWARDING)
         comm.Abort(1)
     sys.exit(1)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from ctypes import POINTER, c_double
 
 import numpy as np
@@ -13,6 +14,7 @@ from mlfeat.lammps._domain import Domain
 
 _COMMANDS = ("command", "commands_list", "commands_string", "file")
 _VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])  # LAMMPS' order: xx yy zz xy xz yz
+FORWARDING = 0.2  # s: mpiexec drops what it has not passed on when the ranks end
 _SAME_MASS = 0.1  # u; masses of an element differ less between tables
 
 
@@ -189,6 +191,7 @@ class _Attached:
         if comm is None:
             os._exit(1)
         comm.Barrier()  # the message is out
+        time.sleep(FORWARDING)
         comm.Abort(1)
 
     def _checked(self, method):
