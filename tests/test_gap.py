@@ -619,6 +619,17 @@ def test_forecast_is_logged(caplog):
     assert "fit of 4 structures with 48 atoms, 172 rows, to 10 sparse points: about" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["cur", "fps"])
+def test_forecast_knows_that_few_points_span_a_kernel_of_first_degree(method, caplog):
+    features, targets = training_data(n=4)
+    with caplog.at_level("INFO", logger="mlfeat"):
+        fitted = GAP(20, zeta=(1, 4), sparse_method=method).fit(features, targets)
+    n_points = sum(len(block["sparse_points"]) for block in fitted.blocks_)
+    assert features.shape[1] < 20
+    assert n_points == (2 * (20 + features.shape[1]) if method == "cur" else 80)
+    assert f"to {n_points} sparse points" in caplog.text
+
+
 def test_unknown_groups_are_warned_of():
     features, targets = training_data(n=4)
     with pytest.warns(UserWarning, match=r"group_sigmas names 'cold'.*the sigmas have no effect"):

@@ -16,6 +16,7 @@ from mlfeat.cli._tasks import Task, run_tasks
 from mlfeat.cli._train import checked_model
 from mlfeat.cli._user_models import method_of
 from mlfeat.potentials._forecast import matrix_product_rate, problem_size
+from mlfeat.potentials._kernel_blocks import make_blocks, n_points, sparse_counts
 from mlfeat.potentials._moment_settings import iterations
 from mlfeat.potentials._rows import DesignRows
 
@@ -132,9 +133,11 @@ def _gap(method, settings, train, sample, least):
     start = time.perf_counter()
     features = model[:-1].fit_transform(sample.structures)
     rows = DesignRows(features, sample.targets)
-    n_points = model[-1].n_sparse
-    n_points = sum(n_points.values()) if isinstance(n_points, dict) else n_points * rows.items[0].n_species
-    problem = problem_size(rows, n_points * np.size(model[-1].zeta))
+    potential, species = model[-1], features[0].descriptor.species_
+    blocks = make_blocks(features, potential.zeta, potential.delta)
+    symbols = np.concatenate([atoms.symbols for atoms in train.structures])
+    counts = sparse_counts(potential.n_sparse, species), [np.sum(symbols == symbol) for symbol in species]
+    problem = problem_size(rows, n_points(blocks, *counts, potential.sparse_method))
     seconds = time.perf_counter() - start
     scale = train.n_atoms.sum() / sample.n_atoms.sum()
     problem = problem._replace(

@@ -295,7 +295,8 @@ class GaussianApproximationPotential(PotentialMixin, BaseEstimator):
         weight = check_sample_weight(sample_weight, len(X))
         rows = KernelRows(X, targets, weight, len(species) if isinstance(self.e0, str) and self.e0 == "fit" else 0)
         warn_of_unknown_groups(self.group_sigmas, {item.group for item in X}, "group_sigmas", stacklevel=4)
-        problem = _forecast.problem_size(rows, n_points(blocks, counts, X, given))
+        atoms = sum(np.bincount(item.species, minlength=len(species)) for item in X)
+        problem = _forecast.problem_size(rows, n_points(blocks, counts, atoms, self.sparse_method, given))
         if not any(n and np.isfinite(getattr(self, SIGMA_OF[kind])) for (_, kind), n in problem.rows.items()):
             raise ValueError("no target has a finite sigma and a weight: nothing to fit")
         n_workers = count_workers(self.n_jobs)

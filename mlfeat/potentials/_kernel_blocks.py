@@ -185,12 +185,19 @@ def _warn_of_few_points(symbols, s, name, count, n_distinct, n_environments):
     warnings.warn(message, stacklevel=5)
 
 
-def n_points(blocks, counts, X, given):
-    """How many sparse points, over all blocks and species, there will be at most."""
+def n_points(blocks, counts, atoms, method, given=None):
+    """How many sparse points, over all blocks and species, there will be at most, of this many atoms of each species.
+
+    CUR takes no more than span the kernel: with ζ = 1 as many as there are features.
+    """
     if given is not None:
         return sum(len(points) for points in given.values())
-    atoms = sum(np.bincount(item.species, minlength=len(counts)) for item in X)
-    return sum(block["covariance"] is None for block in blocks) * int(np.minimum(atoms, counts).sum())
+    counts, atoms, total = np.asarray(counts), np.asarray(atoms), 0
+    for block in blocks:
+        if block["covariance"] is None:
+            spanned = block["stop"] - block["start"] if (method, block["zeta"]) == ("cur", 1) else np.inf
+            total += np.where(atoms <= counts, atoms, np.minimum(counts, spanned)).sum()
+    return int(total)
 
 
 def check_blocks(blocks, n_species, n_features):
