@@ -12,7 +12,7 @@ from ase.calculators.emt import EMT
 from ase.phonons import Phonons as AsePhonons
 
 from mlfeat.io import read_mtp, read_snap
-from mlfeat.properties import PhononDisplay, elastic_constants, phonons, relax_crystal
+from mlfeat.properties import PhononDisplay, crystal_properties, elastic_constants, phonons, relax_crystal
 
 pytest.importorskip("phonopy")
 pytest.importorskip("seekpath")
@@ -47,6 +47,22 @@ def test_zone_boundary_of_fcc_bonds():
     assert found.frequencies[-1] == pytest.approx([across, across, along], rel=1e-4)
     constant = 2**0.5 * 2.5
     assert found.distances[-1] == pytest.approx(1 / constant)
+
+
+def test_flat_dictionary_has_the_ends_of_the_bands():
+    crystal = pair_crystal("fcc")
+    found = crystal_properties(crystal, bonds(), ("lattice", "phonons"))
+    along = THZ * np.sqrt(8 * BOND_STIFFNESS / crystal.get_masses()[0])
+    assert list(found) == ["lattice_constant", "volume", "lowest_frequency", "highest_frequency"]
+    assert found["highest_frequency"] == pytest.approx(along, rel=1e-3)
+    assert found["lowest_frequency"] == pytest.approx(0, abs=1e-3)
+
+
+def test_flat_dictionary_says_that_a_crystal_is_not_stable():
+    """Copper as a simple cubic lattice shears by itself."""
+    found = crystal_properties(bulk("Cu", "sc", a=2.4), EMT(), "phonons")
+    assert found["lowest_frequency"] < -1
+    assert found["highest_frequency"] > 1
 
 
 def test_translations_cost_nothing(copper):
@@ -243,8 +259,11 @@ def test_nan_says_at_which_displacement():
 
 def test_without_phonopy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "phonopy", None)
-    with pytest.raises(ImportError, match=r"pip install 'mlfeat\[phonons\]'"):
-        phonons(bulk("Cu"), EMT())
+    calculator = Counting()
+    for function, args in ((phonons, ()), (crystal_properties, (("lattice", "phonons"),))):
+        with pytest.raises(ImportError, match=r"pip install 'mlfeat\[phonons\]'"):
+            function(bulk("Cu"), calculator, *args)
+    assert not calculator.n_calls
 
 
 class Counting(EMT):

@@ -100,6 +100,14 @@ def test_display_takes_dictionaries_of_numbers_that_share_names():
         CrystalPropertiesDisplay({"C11": 170.0}, reference={"c11": 160.0})
 
 
+def test_what_should_be_zero_has_no_deviation_in_percent():
+    found = {"lowest_frequency": -2e-7, "highest_frequency": 8.0, "nve_drift": 2.13e-5, "npt_whole": 0.25}
+    display = CrystalPropertiesDisplay.from_result(found, reference=found | {"highest_frequency": 7.5, "npt_whole": 1})
+    assert [bars(ax, 0)[2] for ax in display.axes_] == [["0.00", "8.000  +6.7%"], ["2.1e-05"], ["0.250"]]
+    assert [bars(ax, 1)[2] for ax in display.axes_] == [["0.00", "7.500"], ["2.1e-05"], ["1.00"]]
+    assert [ax.get_title("left") for ax in display.axes_] == ["THz", "eV/atom/ps", "share of run"]
+
+
 def test_numbers_without_a_known_name_have_their_own():
     display = CrystalPropertiesDisplay.from_result({"hardness_by_hand": 2.0, "surface_energy_210": 1.0})
     assert [names(ax) for ax in display.axes_] == [["hardness by hand"], ["surface (210)"]]

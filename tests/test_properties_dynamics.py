@@ -7,7 +7,8 @@ from ase import units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from mlfeat.properties import MolecularDynamicsDisplay, npt_stability, nve_drift, relax_crystal
+from mlfeat.properties import MolecularDynamicsDisplay, crystal_properties, npt_stability, nve_drift, relax_crystal
+from mlfeat.properties import _summary as summary
 
 
 class Friction(EMT):
@@ -137,6 +138,37 @@ def test_numbers_must_be_positive(run, name, copper):
 def test_steps_are_counted(run, copper):
     with pytest.raises(ValueError, match=r"n_steps=2\.5: must be a positive integer"):
         run(copper, EMT(), n_steps=2.5)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Runs of 100 steps of the cell as it is."""
+    settings = {"temperature": 300.0, "n_steps": 100, "timestep": 2.0, "min_length": 0}
+    monkeypatch.setattr(summary, "_DYNAMICS", settings)
+    return settings
+
+
+def test_flat_dictionary_has_drift_and_share_of_the_run(short, copper):
+    found = crystal_properties(bulk("Cu", a=3.5, cubic=True), EMT(), "dynamics")
+    drift = nve_drift(copper, EMT(), **short).drift
+    assert found == {"nve_drift": pytest.approx(drift, rel=1e-3), "npt_whole": 1.0}
+    other = crystal_properties(copper, Friction(), "dynamics")
+    assert abs(other["nve_drift"]) > 20 * abs(drift)
+    assert other["npt_whole"] == 1
+
+
+class FailingLate(Failing):
+    """Fails after some calculations of the cubic cell: one of a run's start, and of each step."""
+
+    def calculate(self, atoms, *args, **kwargs):
+        self.n_left += len(atoms) == 1
+        super().calculate(atoms, *args, **kwargs)
+
+
+@pytest.mark.parametrize("n_good", [1, 5, 100])
+def test_flat_dictionary_says_how_long_a_crystal_stayed_whole(n_good, short, copper):
+    found = crystal_properties(copper, FailingLate(101 + n_good), "dynamics")
+    assert found["npt_whole"] == pytest.approx(n_good / 101)
 
 
 def test_display_draws_runs_over_time(copper):

@@ -29,6 +29,10 @@ _PROPERTIES = {
     "bulk_modulus_derivative": Description("bulk modulus derivative", "B'", ""),
     "vacancy_formation_energy": Description("vacancy formation", "E vacancy", "eV"),
     "vacancy_migration_energy": Description("vacancy migration", "E migration", "eV"),
+    "lowest_frequency": Description("lowest frequency", "ν min", "THz", "z.2f", False),
+    "highest_frequency": Description("highest frequency", "ν max", "THz"),
+    "nve_drift": Description("drift of the energy, NVE", "drift (NVE)", "eV/atom/ps", ".1e", False),
+    "npt_whole": Description("stays a crystal, NPT", "whole (NPT)", "share of run", "#.3g", False),
 }
 
 

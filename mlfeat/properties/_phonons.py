@@ -160,7 +160,7 @@ def phonons(
     .. [2] Y. Zuo et al., J. Phys. Chem. A 2020, 124, 731.
     .. [3] Y. Hinuma et al., Comput. Mater. Sci. 2017, 128, 140.
     """
-    _require()
+    require_phonopy()
     for name, value in (("distance", distance), ("spacing", spacing), ("mesh", mesh)):
         if not all(0 < number < np.inf for number in np.ravel(value)):
             raise ValueError(f"{name}={value!r}: must be positive")
@@ -189,7 +189,8 @@ def phonons(
     )
 
 
-def _require():
+def require_phonopy():
+    """Raise ImportError if phonopy or seekpath are missing."""
     try:
         import phonopy  # noqa: F401
         import seekpath  # noqa: F401

@@ -3,10 +3,12 @@
 import numpy as np
 
 from mlfeat.properties._crystal import Crystal
+from mlfeat.properties._dynamics import npt_stability, nve_drift
 from mlfeat.properties._elastic import elastic_constants_of
 from mlfeat.properties._equation_of_state import equation_of_state_of
 from mlfeat.properties._lattice import cohesive_energy_of
 from mlfeat.properties._migration import vacancy_migration
+from mlfeat.properties._phonons import phonons, require_phonopy
 from mlfeat.properties._surface import surface_energy
 from mlfeat.properties._vacancy import vacancy_formation_energy
 
@@ -14,6 +16,7 @@ __all__ = ["crystal_properties"]
 
 _SURFACES = ((1, 0, 0), (1, 1, 0), (1, 1, 1))
 _RELAXATION = {"fmax": 1e-4, "smax": 1e-6, "max_steps": 200}
+_DYNAMICS = {"temperature": 300.0, "n_steps": 300, "timestep": 2.0}
 
 
 def crystal_properties(
@@ -33,7 +36,7 @@ def crystal_properties(
     calculator : ase calculator, Pipeline, search or None
         As `relax_crystal` takes it.
     which : sequence of str, default=("lattice", "cohesive", "elastic", "eos", "vacancy", "surface")
-        What to calculate: "migration" too, which takes longest.
+        What to calculate: "migration", "phonons" and "dynamics" too, which take longest.
     atom_energies : dict or None
         Energies of isolated atoms for the cohesive energy, as `cohesive_energy` takes them.
     symprec : float or None, default=1e-3
@@ -52,9 +55,16 @@ def crystal_properties(
         - eos: ``eos_bulk_modulus`` (GPa) and ``bulk_modulus_derivative`` of the equation of state.
         - vacancy: ``vacancy_formation_energy`` (eV); migration: ``vacancy_migration_energy`` (eV).
         - surface: ``surface_energy_100``, ``surface_energy_110``, ``surface_energy_111`` (J/m²).
+        - phonons: ``lowest_frequency`` and ``highest_frequency`` (THz); the lowest is negative where it is imaginary,
+          and zero of a stable crystal.
+        - dynamics: ``nve_drift``, the drift of the energy (eV/atom/ps), and ``npt_whole``, the share of a run at
+          constant pressure in which the crystal stayed whole: 1 if it did to the end. Each run has 300 steps of 2 fs at
+          300 K: short, a calculation of some hundred atoms at each step.
 
     Raises
     ------
+    ImportError
+        If phonons are asked for, and phonopy or seekpath are not installed: ``pip install 'mlfeat[phonons]'``.
     ValueError
         If something unknown is asked for, or a vacancy of a compound, or the structure is not periodic in three
         directions.
@@ -70,6 +80,8 @@ def crystal_properties(
             f"{atoms.symbols} is a compound, whose vacancies need a chemical potential: leave 'vacancy' out of which, "
             "and call vacancy_formation_energy"
         )
+    if "phonons" in which:
+        require_phonopy()
     crystal, energy = Crystal.from_atoms(atoms, calculator, symprec).relaxed(**_RELAXATION)
     crystal_atoms = crystal.applied_to(atoms)
     settings = {"atom_energies": atom_energies, "symprec": symprec}
@@ -123,6 +135,18 @@ def _surface(crystal, energy, atoms, settings):
     return found
 
 
+def _phonons(crystal, energy, atoms, settings):
+    found = phonons(atoms, crystal.calculator, relax=False, symprec=settings["symprec"])
+    return {"lowest_frequency": found.lowest_frequency, "highest_frequency": found.frequencies.max()}
+
+
+def _dynamics(crystal, energy, atoms, settings):
+    drift = nve_drift(atoms, crystal.calculator, **_DYNAMICS).drift
+    run = npt_stability(atoms, crystal.calculator, **_DYNAMICS)
+    n_whole = len(run.times) - (not run.is_whole)
+    return {"nve_drift": drift, "npt_whole": n_whole / (_DYNAMICS["n_steps"] + 1)}
+
+
 _PIECES = {
     "lattice": _lattice,
     "cohesive": _cohesive,
@@ -131,4 +155,6 @@ _PIECES = {
     "vacancy": _vacancy,
     "migration": _migration,
     "surface": _surface,
+    "phonons": _phonons,
+    "dynamics": _dynamics,
 }
