@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and how it fails."""
 
+import argparse
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import ase.io
 import numpy as np
 import pytest
 from _cli_data import PROPERTIES, copper
+from ase import units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -28,6 +30,7 @@ from mlfeat import (
     NeuralNetworkPotential,
 )
 from mlfeat.cli import main
+from mlfeat.cli._data import add_data_options, read_structures
 from mlfeat.cli._guess import guess_cutoff
 from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.metrics import evaluate
@@ -175,6 +178,22 @@ def test_quantities_may_have_other_names(data, tmp_path, capsys):
     assert other == capsys.readouterr().out
     assert main(["evaluate", f"{data}/model.mlfeat", f"{tmp_path}/same.xyz", *keys]) == 2
     assert "no structure has 'REF_energy'" in capsys.readouterr().err
+
+
+def test_shears_may_be_in_another_order(tmp_path, capsys):
+    atoms = copper(1, 6)[0]
+    sites = [{"species": [{"element": "Cu", "occu": 1}], "abc": [*abc]} for abc in atoms.get_scaled_positions()]
+    structure = {"lattice": {"matrix": atoms.cell.array.tolist()}, "sites": sites}
+    outputs = {"energy": -1.0, "virial_stress": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    (tmp_path / "train.json").write_text(json.dumps([{"structure": structure, "outputs": outputs}]))
+    parser = argparse.ArgumentParser()
+    add_data_options(parser)
+    for order, expected in (("xy,yz,xz", [5, 6, 4]), ("xy,xz,yz", [6, 5, 4])):
+        arguments = parser.parse_args([f"--shear-order={order}"])
+        stress = read_structures(tmp_path / "train.json", arguments)[0].get_stress()
+        np.testing.assert_allclose(stress[3:], -0.1 * units.GPa * np.array(expected))
+    assert main(["fit", f"{tmp_path}/train.json", f"{tmp_path}/model.mlfeat", "--shear-order=xx,xy,yz"]) == 2
+    assert "should be xy, yz and xz in some order" in capsys.readouterr().err
 
 
 def test_convert_there_and_back_changes_no_prediction(data, tmp_path, capsys):

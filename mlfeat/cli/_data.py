@@ -76,7 +76,7 @@ class Data:
 def add_data_options(parser):
     """Options that say under which names a file holds its energies, forces and stresses."""
     group = parser.add_argument_group(
-        "names in the files", "Needed where a file calls its quantities by other than the usual names."
+        "names in the files", "Needed where a file has its quantities under other names or in another order than usual."
     )
     for name in _QUANTITIES:
         group.add_argument(f"--{name}-key", metavar="KEY", help=f"name of the {name}")
@@ -85,6 +85,12 @@ def add_data_options(parser):
         type=lambda text: text.split(","),
         metavar="LIST",
         help="elements of the types in MLIP's .cfg files (0, 1, …) and LAMMPS dumps (1, 2, …), as in Mo,W",
+    )
+    group.add_argument(
+        "--shear-order",
+        type=lambda text: tuple(text.split(",")),
+        metavar="LIST",
+        help="what the last three numbers of virial_stress in JSON are, as in xy,xz,yz (default: VASP's, xy,yz,xz)",
     )
 
 
@@ -99,9 +105,9 @@ def read_structures(path, args=None):
     if "@" in Path(path).name and not Path(path).exists():
         place, _, index = path.rpartition("@")
     keys = {f"{name}_key": getattr(args, f"{name}_key", None) for name in _QUANTITIES}
-    species = getattr(args, "types", None)
+    named = {"species": getattr(args, "types", None), "shear_order": getattr(args, "shear_order", None)}
     with bad_input():  # the messages name the file
-        structures = _structures.read_structures(place, index, species=species, check=False, **keys)
+        structures = _structures.read_structures(place, index, check=False, **named, **keys)
     with bad_input(path):
         for number, atoms in enumerate(structures):
             NeighborPairs.from_atoms(atoms, _OVERLAP, index=number)
