@@ -5,6 +5,7 @@ of DScribe; written from the formulas, without regard to speed. Integrals over r
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 
 import numpy as np
@@ -60,9 +61,12 @@ def scaled_bessel(order, x):
     return np.sqrt(np.pi / (2 * x)) * ive(order + 0.5, x)
 
 
+legendre = cache(np.polynomial.legendre.leggauss)
+
+
 def quadrature(stop, n_points=250):
     """Points and weights of Gauss and Legendre from 0 to `stop`."""
-    x, w = np.polynomial.legendre.leggauss(n_points)
+    x, w = legendre(n_points)
     return stop * (x + 1) / 2, stop * w / 2
 
 

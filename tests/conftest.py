@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+# Before NumPy is imported: threads of BLAS wait for each other longer than matrices this small take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared():
