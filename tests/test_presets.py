@@ -165,6 +165,7 @@ def test_weights_of_groups_are_those_of_the_search():
     assert weights["Elastic"] == (4.6, 1.2, 0.0)
     assert weights["Vacancy"] == (0.38, 0.7, 1.0)
     assert presets.mtp("Li")[-1].group_weights["Vacancy"] == (1.0, 1.0, 1.0)
+    assert presets.nnp("Ni")[-1].group_weights["Elastic"] == (5.0, 5.0, 0.0)
 
 
 def test_stresses_that_contradict_the_energies_have_no_weight():
