@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,14 +20,14 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import mlfeat
-from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tables, _tasks, _worker, main
+from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tasks, _worker, main
 from mlfeat.cli._data import as_data, read_structures
 from mlfeat.cli._errors import one_line
 from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.cli._references import published_reference
 from mlfeat.metrics import evaluate
 from mlfeat.persistence import load
-from mlfeat.properties import crystal_properties
+from mlfeat.properties import _summary, crystal_properties
 
 OPTIONS_OF_ALL = (
     "--twojmax 4 --trials 5 --n-sparse 30 --level 8 --iterations 5 --hidden-layers 6,6 --epochs 3 --models 2"
@@ -446,12 +447,37 @@ def test_properties_of_a_crystal_that_is_not_known_are_missed(tmp_path, inline, 
     assert 2 < results_of(tmp_path)["methods"][0]["properties"]["lattice_constant"] < 4
 
 
-def test_properties_have_titles_and_units():
-    found = crystal_properties(bulk("Cu"), EMT(), ("lattice", "cohesive", "eos", "elastic", "vacancy", "surface"))
-    titles, shown = zip(*map(_tables.title_and_unit, found), strict=True)
-    assert [name for name, unit in zip(found, shown, strict=True) if not unit] == ["bulk_modulus_derivative"]
-    assert len(set(titles)) == len(titles)
-    assert _tables.title_and_unit("shear_modulus") == ("G", "GPa")
+def test_phonons_and_dynamics_are_in_all_tables(compare, tmp_path, inline, capsys, monkeypatch):
+    pytest.importorskip("phonopy")
+    pytest.importorskip("seekpath")
+    monkeypatch.setattr(_summary, "_DYNAMICS", {"temperature": 50.0, "n_steps": 10, "min_length": 0})
+    (tmp_path / "reference.json").write_text('{"lowest_frequency": -1e-9, "highest_frequency": 8, "npt_whole": 1}')
+    only = ["--no-learning-curve", "--no-variants", "--no-scaling", "--no-forecast"]
+    options = ["--properties=lattice,elastic,phonons,dynamics", f"--reference={tmp_path}/reference.json"]
+    assert compare(*only, *options) == 0
+    (snap,) = results_of(tmp_path)["methods"]
+    found = snap["properties"]
+    assert list(found)[-4:] == ["lowest_frequency", "highest_frequency", "nve_drift", "npt_whole"]
+    (row,) = rows_of(tmp_path / "results.csv")
+    assert all(float(row[name]) == value for name, value in found.items())
+    table = next(table for table in capsys.readouterr().out.split("\n\n") if table.startswith("properties of"))
+    head, units, _, line = table.splitlines()
+    assert re.split("  +", head)[-4:] == ["ν min", "ν max", "drift (NVE)", "whole (NPT)"]
+    assert re.split("  +", units)[-4:] == ["THz", "THz", "eV/atom/ps", "share of run"]
+    lowest, highest, drift = (found[name] for name in ("lowest_frequency", "highest_frequency", "nve_drift"))
+    shown = [f"{lowest:z.2f}", f"{highest:.3f} {100 * (highest / 8 - 1):+.1f}%", f"{drift:.1e}", "1.00"]
+    assert re.split("  +", line)[-4:] == shown
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("lowest frequency (THz)", "drift of the energy, NVE (eV/atom/ps)", "stays a crystal, NPT (share of"):
+        assert name in page
+    assert f">{drift:.1e}</td>" in page
+
+
+def test_phonons_without_phonopy_are_refused_before_any_work(compare, monkeypatch, inline, capsys):
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    assert compare("--properties=lattice,phonons") == 2
+    assert "--properties: phonons need phonopy and seekpath: pip install 'mlfeat[phonons]'" in capsys.readouterr().err
+    assert not inline
 
 
 def test_emt_is_the_reference_of_its_data(tmp_path, monkeypatch, inline, capsys):

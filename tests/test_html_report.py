@@ -217,6 +217,23 @@ def test_the_property_nearest_to_the_reference_is_marked_with_its_deviation(text
     }  # fmt: skip
 
 
+def test_what_should_be_zero_has_neither_deviation_nor_mark():
+    content = without_figures()
+    content["reference_properties"] |= {"nve_drift": 7.8e-6, "lowest_frequency": -1e-7}
+    for one, drift in zip(content["methods"], (4.8e-6, 8.6e-6), strict=False):
+        one["properties"] |= {"nve_drift": drift, "lowest_frequency": 2e-8}
+    text = html_page(content, {})
+    page = Page(text)
+    assert table(page, "Properties of Cu crystal")[3:] == [
+        ["drift of the energy, NVE (eV/atom/ps)", "7.8e-06", "4.8e-06", "8.6e-06"],
+        ["lowest frequency (THz)", "0.00", "0.00", "0.00"],
+    ]
+    assert len(re.findall("<small>[^<]* %</small>", text)) == 4
+    assert {row for caption, row, _ in page.marked if caption.startswith("Prop")} == {
+        "lattice constant (Å)", "C11 (GPa)",
+    }  # fmt: skip
+
+
 def test_errors_of_each_group_have_a_table_for_each_quantity_and_set(page):
     found = [caption for caption in page.tables if "the best method of each group" in caption]
     assert len(found) == 6

@@ -28,6 +28,7 @@ from mlfeat.properties import (
     vacancy_formation_energy,
 )
 from mlfeat.properties._calculator import as_calculator
+from mlfeat.properties._names import description
 from mlfeat.testing import toy_training_set
 
 
@@ -390,6 +391,15 @@ def test_flat_dictionary_of_a_compound_has_no_vacancy():
         crystal_properties(crystal, EMT())
     found = crystal_properties(crystal, EMT(), ("lattice", "cohesive"))
     assert found["lattice_constant"] == pytest.approx(3.02714, abs=1e-5)
+
+
+def test_numbers_of_the_flat_dictionary_have_names_symbols_and_units():
+    found = [*crystal_properties(bulk("Cu"), EMT()), "highest_frequency", "lowest_frequency", "nve_drift", "npt_whole"]
+    names, symbols, units, *_ = zip(*map(description, found), strict=True)
+    assert [name for name, unit in zip(found, units, strict=True) if not unit] == ["bulk_modulus_derivative"]
+    assert len(set(names)) == len(set(symbols)) == len(found)
+    assert description("shear_modulus")[:3] == ("shear modulus", "G", "GPa")
+    assert description("C44")[:3] == ("C44", "C44", "GPa")
 
 
 def test_all_of_the_flat_dictionary_has_the_symmetry_asked_for():

@@ -9,6 +9,7 @@ from mlfeat.cli._errors import UsageError
 from mlfeat.cli._methods import METHODS
 from mlfeat.cli._plan import is_fitted, name_of
 from mlfeat.cli._user_models import user_model
+from mlfeat.properties._phonons import require_phonopy
 
 DESCRIPTION = """\
 Fit several potentials to the same structures, test them on others, and say
@@ -45,7 +46,7 @@ EXAMPLES = """\
   mlfeat compare --train OUTCAR@: --test-fraction 0.1 --cutoff 5.0
   mlfeat compare --train train.xyz --model mine=models.py:potential --model published=Mo.snapcoeff
 """
-PROPERTIES = ("lattice", "cohesive", "eos", "elastic", "vacancy", "migration", "surface")
+PROPERTIES = ("lattice", "cohesive", "eos", "elastic", "vacancy", "migration", "surface", "phonons", "dynamics")
 
 
 def add_options(parser):
@@ -102,7 +103,8 @@ def _add_parts(parser):
         type=property_list,
         default=["lattice", "elastic", "vacancy"],
         metavar="LIST",
-        help=f"properties of the crystal, among {','.join(PROPERTIES)} (default: lattice,elastic,vacancy)",
+        help=f"properties of the crystal, among {', '.join(PROPERTIES)}; phonons need the extra of this name, and "
+        "dynamics are two runs of 300 steps (default: lattice,elastic,vacancy)",
     )
     group.add_argument("--no-properties", action="store_true", help="no properties")
     group.add_argument(
@@ -168,7 +170,13 @@ def method_list(text):
 
 def property_list(text):
     """Argument that names properties."""
-    return _known([name.strip() for name in text.split(",") if name.strip()], PROPERTIES, "property")
+    names = _known([name.strip() for name in text.split(",") if name.strip()], PROPERTIES, "property")
+    if "phonons" in names:
+        try:
+            require_phonopy()
+        except ImportError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return names
 
 
 def _known(names, choices, what):

@@ -3,10 +3,11 @@
 from html import escape
 
 from mlfeat.cli._html_figures import display_figures, key, scaling_figure, slope_of
-from mlfeat.cli._html_table import definitions, html_table, is_number
+from mlfeat.cli._html_table import Cell, definitions, html_table, is_number
 from mlfeat.cli._report import Column, error_columns
-from mlfeat.cli._tables import COLUMNS, both_errors, title_and_unit
+from mlfeat.cli._tables import COLUMNS, both_errors
 from mlfeat.plotting import LearningCurveDisplay, ParetoDisplay, ParityDisplay
+from mlfeat.properties._names import description, deviation, text_of
 
 _LABEL = Column("method", "", lambda row: row["label"])
 _STATE = _LABEL._replace(get=lambda row: row["label"] + " (failed)" * (row.get("status") == "failed"))
@@ -79,16 +80,20 @@ def properties(content, predictions):
     reference = content.get("reference_properties") or {}
     rows = []
     for name in dict.fromkeys([*reference, *(name for method in methods for name in method["properties"])]):
-        _, unit = title_and_unit(name)
-        title = name.replace("_", " ") + (f" ({unit})" if unit else "")
-        rows.append({"title": title, "reference": reference.get(name)})
+        shown = description(name)
+        title = shown.name + (f" ({shown.unit})" if shown.unit else "")
+        rows.append({"key": name, "title": title, "reference": reference.get(name)})
         rows[-1] |= {f"method {method['label']}": method["properties"].get(name) for method in methods}
     columns = [Column("property", "", lambda row: row["title"])]
     if reference:
-        columns.append(Column("reference", "", lambda row: row["reference"], digits=4))
+        columns.append(Column("reference", "", lambda row: _property(row["key"], row["reference"])))
     n_others = len(columns)
     columns += [
-        Column(method["label"], "", lambda row, name=f"method {method['label']}": _compared(row, name), digits=4)
+        Column(
+            method["label"],
+            "",
+            lambda row, name=f"method {method['label']}": _property(row["key"], row[name], row["reference"]),
+        )
         for method in methods
     ]
     crystal, source = content.get("crystal"), content.get("reference_source")
@@ -97,17 +102,17 @@ def properties(content, predictions):
         caption += f", and deviations from the reference{f' ({source})' if source else ''}; the nearest is marked"
 
     def rank(row, index, value):
-        value = value[0] if isinstance(value, tuple) else value
-        return abs(value - row["reference"]) if index >= n_others and is_number(row["reference"]) else None
+        compared = index >= n_others and is_number(row["reference"]) and description(row["key"]).relative
+        return abs(value.number - row["reference"]) if compared else None
 
     return html_table(caption, columns, rows, rank=rank)
 
 
-def _compared(row, name):
-    value, reference = row[name], row["reference"]
-    if is_number(value) and is_number(reference) and reference:
-        return value, f"{100 * (value / reference - 1):+z.1f} %"
-    return value
+def _property(key, value, reference=None):
+    if not is_number(value):
+        return None
+    percent = deviation(key, value, reference)
+    return Cell(value, text_of(key, value), "" if percent is None else f"{percent:+z.1f} %")
 
 
 def parity(content, predictions):

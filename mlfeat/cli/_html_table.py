@@ -2,10 +2,19 @@
 
 import math
 from html import escape
+from typing import NamedTuple
 
 from mlfeat.cli._report import format_number
 
 MISSING = "–"
+
+
+class Cell(NamedTuple):
+    """A number, which orders a column, how it is written, and a note beside it."""
+
+    number: float
+    text: str
+    note: str = ""
 
 
 def html_table(caption, columns, rows, *, best=(), rank=None):
@@ -51,14 +60,9 @@ def html_table(caption, columns, rows, *, best=(), rank=None):
 
 
 def is_number(value):
-    """Whether a value can be compared: a finite number, perhaps with a note."""
-    value = value[0] if isinstance(value, tuple) else value
+    """Whether a value can be compared: a finite number, perhaps that of a cell."""
+    value = value.number if isinstance(value, Cell) else value
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def show(value, scale=1, digits=3):
-    """A number, or a dash where it is missing."""
-    return format_number(scale * value, digits) if is_number(value) else MISSING
 
 
 def definitions(pairs):
@@ -78,13 +82,13 @@ def _is_text(column, rows):
 
 
 def _cell(column, value, best):
-    """A cell of a number, of a number with a note (a tuple), or of a text."""
-    value, note = value if isinstance(value, tuple) else (value, "")
+    """A cell of a number or of a text."""
     if not is_number(value):
         return f'<td class="text">{escape(value)}</td>' if isinstance(value, str) else f"<td>{MISSING}</td>"
+    cell = value if isinstance(value, Cell) else Cell(value, format_number(column.scale * value, column.digits))
     mark = ' class="best"' if best else ""
-    note = f"<small>{escape(note)}</small>" if note else ""
-    return f'<td{mark} data-value="{value:.12g}">{show(value, column.scale, column.digits)}{note}</td>'
+    note = f"<small>{escape(cell.note)}</small>" if cell.note else ""
+    return f'<td{mark} data-value="{cell.number:.12g}">{escape(cell.text)}{note}</td>'
 
 
 def _least(column, rows):

@@ -1,6 +1,7 @@
 """What a comparison prints: a table of each kind of result."""
 
-from mlfeat.cli._report import Column, error_columns, format_number, format_table
+from mlfeat.cli._report import Column, error_columns, format_table
+from mlfeat.properties._names import description, deviation, text_of
 
 COLUMNS = [
     Column("method", "", lambda row: row["label"]),
@@ -10,23 +11,6 @@ COLUMNS = [
     Column("cost", "µs/atom/step", lambda row: row.get("us_per_atom")),
     Column("parameters", "", lambda row: row.get("n_parameters")),
 ]
-_PROPERTIES = {  # title and unit
-    "lattice_constant": ("a", "Å"),
-    "lattice_a": ("a", "Å"),
-    "lattice_b": ("b", "Å"),
-    "lattice_c": ("c", "Å"),
-    "cohesive_energy": ("E coh", "eV/atom"),
-    "volume": ("volume", "Å³/atom"),
-    "bulk_modulus": ("B", "GPa"),
-    "shear_modulus": ("G", "GPa"),
-    "eos_bulk_modulus": ("B (EOS)", "GPa"),
-    "bulk_modulus_derivative": ("B'", ""),
-    "vacancy_formation_energy": ("E vacancy", "eV"),
-    "vacancy_migration_energy": ("E migration", "eV"),
-    "surface_energy_100": ("γ(100)", "J/m²"),
-    "surface_energy_110": ("γ(110)", "J/m²"),
-    "surface_energy_111": ("γ(111)", "J/m²"),
-}
 
 
 def all_tables(content):
@@ -49,24 +33,19 @@ def _properties(content):
     reference = content["reference_properties"] or {}
     columns = [Column(f"properties of {content['crystal']}", "", lambda row: row["label"])]
     for key in keys:
-        title, unit = title_and_unit(key)
-        columns.append(Column(title, unit, lambda row, key=key: _compared(row["properties"].get(key), row, key)))
+        shown = description(key)
+        columns.append(Column(shown.symbol, shown.unit, lambda row, key=key: _compared(row, key)))
     first = {"label": f"reference: {content['reference_source']}", "properties": reference, "reference": {}}
     others = [method | {"reference": reference} for method in rows]
     yield format_table(columns, [first] * bool(reference) + others)
 
 
-def title_and_unit(key):
-    """How a property is shown."""
-    return _PROPERTIES.get(key, (key, "GPa" if key.startswith("C") else ""))
-
-
-def _compared(value, row, key):
-    reference = row["reference"].get(key)
+def _compared(row, key):
+    value = row["properties"].get(key)
     if value is None:
         return None
-    text = format_number(value, 4)
-    return text if not reference else f"{text} {100 * (value / reference - 1):+z.1f}%"
+    percent = deviation(key, value, row["reference"].get(key))
+    return text_of(key, value) + ("" if percent is None else f" {percent:+z.1f}%")
 
 
 def _groups(methods):

@@ -90,7 +90,7 @@ def deviation(key, value, reference):
     Returns
     -------
     float or None
-        None where there is no reference, or where it says nothing: of what should be zero.
+        None where there is no reference, or where a ratio says nothing.
     """
     if not reference or not description(key).relative:
         return None
