@@ -2,10 +2,10 @@
 
     python benchmarks/search_elastic.py DATA ELEMENT METHOD [--factors 1 3 10] [--folds 4] [--first N]
 
-DATA is a folder with a folder of each element and ``train.xyz`` in it. Test structures are not read. The weights of
-energies, forces and stresses of strained crystals are each factor (sigmas of GAP are divided by its square root); those
-that are zero remain so. Elastic constants are those of a fit to all training structures; root mean square errors those of structures that
-were left out, by folds in which each group has its share.
+DATA is a folder with a folder of each element and ``train.xyz`` in it. Test structures are not read. Energies, forces
+and stresses of strained crystals get each factor for a weight (sigmas of GAP are divided by its square root); those
+without a weight remain so. Elastic constants are those of a fit to all training structures; root mean square errors
+those of structures that were left out, by folds in which each group has its share.
 """
 
 import argparse

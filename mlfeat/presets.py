@@ -17,9 +17,9 @@ Gaussians, the weight of the central atom, and sigmas come from cross-validation
 Neural networks have the symmetry functions and layers of the published files, or the symmetry functions of the paper,
 less those that hardly vary; four of them make a committee. How they are trained was compared in cross-validation on
 training structures, as ``benchmarks/search_nnp.py`` does: the filter's first covariance, the penalty, nodes and epochs
-for Mo; the penalty, the share of forces and the set of functions for Si; the penalty for Ni; of Li one fold only. Strained
-crystals of Ni and Si have five times the weight of others, for their elastic constants: ``benchmarks/search_elastic.py``.
-Cu and Ge were not seen and have the settings of Ni and Si.
+for Mo; the penalty, the share of forces and the set of functions for Si; the penalty for Ni; of Li one fold only.
+Strained crystals of Ni and Si have five times the weight of others, for their elastic constants:
+``benchmarks/search_elastic.py``. Cu and Ge were not seen and have the settings of Ni and Si.
 
 Moment tensor potentials have the published cutoffs, levels, polynomials and weight of forces. The weight of energies,
 the penalty and the use of stresses were compared in cross-validation on training structures, of one to three folds, as
