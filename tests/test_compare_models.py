@@ -89,6 +89,15 @@ def test_a_model_is_another_one_after_an_edit_of_what_it_imports_beside_it(proje
     assert not edited(installed / "elsewhere.py", model)
 
 
+def test_a_model_is_the_same_beside_others(project):
+    for name in ("first", "second"):
+        (project / f"{name}.py").write_text(CODE.format("ALPHA = 1e-3"))
+    first, second = (UserModel(name, str(project / f"{name}.py"), "potential") for name in ("first", "second"))
+    alone = first.inputs()
+    second.inputs()
+    assert first.inputs() == alone
+
+
 def test_a_model_is_another_one_after_an_edit_of_its_package(project):
     for name in ("__init__", "alpha", "models", "never"):
         (project / f"{name}.py").write_text("ALPHA = 1e-3")

@@ -312,6 +312,14 @@ def test_compressed_files_that_are_damaged_are_named(tmp_path, content):
             read_structures(place)
 
 
+def test_numbers_beside_the_outputs_in_json_are_no_forces(tmp_path):
+    record = _record(STRUCTURES[0]) | {"force": 0.1}
+    (tmp_path / "train.json").write_text(json.dumps([record]))
+    atoms = read_structures(tmp_path / "train.json")[0]
+    np.testing.assert_allclose(atoms.get_forces(), STRUCTURES[0].get_forces())
+    assert atoms.info["force"] == 0.1
+
+
 def test_an_energy_that_is_no_number_is_missing():
     atoms = bulk("Cu")
     atoms.info["energy"] = np.nan

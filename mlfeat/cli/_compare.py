@@ -145,7 +145,7 @@ def _crystals(args, train):
         crystal = conventional_crystal(species)
     except ValueError:
         crystal = crystal_of(train.structures, 1)
-        return None, {"scaling": crystal} if crystal.cell.rank == 3 else {}
+        return None, {"scaling": crystal} if crystal.pbc.all() else {}
     if len(species) > 1:
         return None, {"scaling": crystal}
     return f"{species[0]} crystal", {"properties": crystal, "scaling": crystal}

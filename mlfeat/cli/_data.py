@@ -1,5 +1,6 @@
 """Structures from files, checked before any work."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlfeat.neighbors import NeighborPairs
 from mlfeat.targets import get_groups, make_targets
 
 _OVERLAP = 1.0  # Å; radius of the lists that find atoms on top of each other
+_INDEX = re.compile(r"-?\d*(:-?\d*){0,2}")
 _QUANTITIES = "energy", "forces", "stress", "virial"
 
 
@@ -101,9 +103,9 @@ def read_structures(path, args=None):
     structures.
     """
     path = str(path)
-    place, index = path, ":"
-    if "@" in Path(path).name and not Path(path).exists():
-        place, _, index = path.rpartition("@")
+    place, _, index = path.rpartition("@")
+    if Path(path).exists() or not (_INDEX.fullmatch(index) or Path(place).is_file()):
+        place, index = path, ":"
     keys = {f"{name}_key": getattr(args, f"{name}_key", None) for name in _QUANTITIES}
     named = {"species": getattr(args, "types", None), "shear_order": getattr(args, "shear_order", None)}
     with bad_input():  # the messages name the file

@@ -1,8 +1,10 @@
 """Models of the user's beside the five: a Pipeline, a function that makes one, or a file of a fitted one."""
 
+import ast
 import glob
 import hashlib
 import importlib
+import importlib.util
 import re
 import sys
 from argparse import ArgumentTypeError, Namespace
@@ -106,20 +108,32 @@ def _files_of_model(path):
 
 
 def _files_of_code(module):
-    """Files of a module and of what is imported from its package, or from the folder that this lies in."""
-    name = module.__name__
-    package, depth = name.partition(".")[0], name.count(".") + hasattr(module, "__path__")
-    folder, found = Path(module.__file__).parents[depth], set()
-    for other_name, other in list(sys.modules.items()):
-        # Not getattr: that of modules which import lazily may do anything.
-        file = vars(other).get("__file__") if isinstance(other, ModuleType) else None
-        other_package = other_name.partition(".")[0]
-        if file is None or other_package in _NOT_BESIDE:
-            continue
-        path = Path(file)
-        if other_package == package or path.is_relative_to(folder) and not _INSTALLED & set(path.parts):
+    """Files of a module and of what it imports from its package, or from the folder that this lies in."""
+    package = module.__name__.partition(".")[0]
+    depth = module.__name__.count(".") + hasattr(module, "__path__")
+    folder, found, waiting = Path(module.__file__).parents[depth], set(), [module]
+    while waiting:
+        one = waiting.pop()
+        path, own_package = Path(getattr(one, "__file__", None) or ""), one.__name__.partition(".")[0]
+        beside = path.is_relative_to(folder) and not _INSTALLED & set(path.parts) and own_package not in _NOT_BESIDE
+        if path.is_file() and path not in found and (own_package == package or beside):
             found.add(path)
-    return sorted(path for path in found if path.is_file())
+            waiting += _imported(one, path)
+    return sorted(found)
+
+
+def _imported(module, path):
+    """The modules that a module's code imports, and the packages that hold these or itself, if they are loaded."""
+    names = {module.__name__}
+    for node in ast.walk(ast.parse(path.read_bytes())) if path.suffix == ".py" else ():
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), module.__package__)
+            names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+    parts = [name.split(".") for name in names]
+    names |= {".".join(part[:n]) for part in parts for n in range(1, len(part))}
+    return [sys.modules[name] for name in names if isinstance(sys.modules.get(name), ModuleType)]
 
 
 def method_of(source):

@@ -90,13 +90,12 @@ def _atoms(record, orders):
     for key, value in outputs.items():
         if np.shape(value) == (len(atoms), 3):
             atoms.set_array(key, np.array(value, dtype=float))
+        elif value is not None and find([{key: value}], "forces"):
+            raise ValueError(f"{key} of shape {np.shape(value)} for {len(atoms)} atoms")
         elif value is not None:
             atoms.info[key] = value
-    if misshapen := find([atoms.info], "forces"):
-        name = misshapen[0][1]
-        raise ValueError(f"{name} of shape {np.shape(outputs[name])} for {len(atoms)} atoms")
     if virial_stress is not None:
-        if "stress" in atoms.info:
+        if "stress" in outputs:
             raise ValueError("both 'virial_stress' and 'stress'; leave one of them out")
         atoms.info["stress"] = _stress(virial_stress, orders.get(str(record.get("group", "")), orders[""]))
     return atoms

@@ -23,7 +23,6 @@ _LEAST_STRAIN = 1e-4
 _LARGEST_SHIFT = 0.1, 0.003  # Å, of atoms in the crystal; with forces, whose work is known, and without
 _N_NEAREST = 8
 _CONFIDENCE = 0.999
-_PRECISION = 0.1  # relative, of a factor that is certain
 _N_FREE = 8  # degrees of freedom; with fewer, third-order terms may hide that an order of shears fits
 _FLOOR = 0.02 * units.GPa  # what energies and lattice constants of usual precision can tell
 _OFFSET = 1.0 * units.GPa
@@ -46,8 +45,9 @@ class StressCheck:
         Pressure that the stresses have too much, with the factor, eV/Å³ in ASE's sign.
     residual : float
         Root mean square of what is left between energies and stresses, eV/Å³, a stress along the strain.
-    factor_certain : bool
-        Whether the pairs determine factor and offset.
+    factor_error, offset_error : float
+        Half the widths of the intervals in which factor and offset are with 99.9 % confidence; infinite where the pairs
+        do not determine them.
     shear_orders : list of tuple of str
         What the last three numbers of the stresses may be: all orders that fit. ``("yz", "xz", "xy")`` is ASE's.
         Empty if there are sheared pairs and no order fits.
@@ -59,8 +59,14 @@ class StressCheck:
     unit: str | None
     offset: float
     residual: float
-    factor_certain: bool
+    factor_error: float
+    offset_error: float
     shear_orders: list
+
+    @property
+    def factor_certain(self):
+        """Whether the factor is known to a tenth."""
+        return bool(self.factor_error < 0.1 * abs(self.factor))
 
     @property
     def shear_certain(self):
@@ -71,9 +77,9 @@ class StressCheck:
     def contradictions(self):
         """What is wrong for certain, a list of str; empty if nothing is."""
         found = []
-        if self.factor_certain and abs(self.factor - 1) > 0.1:
+        if abs(self.factor - 1) - self.factor_error > 0.1:
             found.append(f"stresses should be multiplied by {self.factor:.4g} to agree with energies{self._meaning()}")
-        if self.factor_certain and abs(self.offset) > _OFFSET:
+        if abs(self.offset) - self.offset_error > _OFFSET:
             found.append(f"stresses are too large by a pressure of {self.offset / units.GPa:.2f} GPa in all directions")
         if not self.shear_orders:
             found.append("shear stresses agree with energies in no order of the components; do not fit to them")
@@ -110,9 +116,9 @@ def check_stress(structures):
 
     but for terms of third order. A least-squares fit over all pairs gives the factor of σ and a pressure beside it, for
     each of the six orders of the shear components; orders that leave a residual much larger than the best are ruled
-    out. The factor is certain if intervals of 99.9 % confidence are narrower than 10 % for it and 1 GPa for the
-    pressure. Differences of energy are as many as the structures less one, however many pairs these make: two
-    parameters need four structures of one crystal at the least, or more where terms of third order are large.
+    out. Factor and pressure contradict if their intervals of confidence are more than 0.1 from 1, or 1 GPa from 0.
+    Differences of energy are as many as the structures less one, however many pairs these make: two parameters need
+    four structures of one crystal at the least, or more where terms of third order are large.
 
     Parameters
     ----------
@@ -149,7 +155,7 @@ def check_stress(structures):
     """
     rows = [row for members in _alike(check_structures(structures)).values() for row in _equations(members)]
     if not rows:
-        return StressCheck(0, 0, np.nan, None, np.nan, np.nan, False, list(permutations(SHEARS)))
+        return StressCheck(0, 0, np.nan, None, np.nan, np.nan, np.inf, np.inf, list(permutations(SHEARS)))
     pairs, y, normal, shear, trace, share, volume = (np.array(column) for column in zip(*rows, strict=True))
     sheared = share > 0.1
     places = np.arange(3)
@@ -168,7 +174,8 @@ def check_stress(structures):
         unit=unit,
         offset=fit.offset,
         residual=fit.residual(slice(None)),
-        factor_certain=fit.is_certain,
+        factor_error=fit.factor_error,
+        offset_error=fit.offset_error,
         shear_orders=[tuple(SHEARS[k] for k in p) for p in orders],
     )
 
@@ -184,11 +191,11 @@ class _Fit:
         self.factor, self.offset = float(solution[0] / scale), float(solution[1])
         self.left = y - design @ solution
         self.n_free = _count_independent(pairs) - 2
-        self.is_certain = self.n_free > 0 and bool(rank == 2 or not trace.any())
-        if self.is_certain:
+        self.factor_error = self.offset_error = np.inf
+        if self.n_free > 0 and (rank == 2 or not trace.any()):
             variance = self.left @ self.left / self.n_free * np.diag(np.linalg.pinv(design.T @ design, rcond=1e-12))
-            widths = student.ppf((1 + _CONFIDENCE) / 2, self.n_free) * np.sqrt(variance) / [scale, 1.0]
-            self.is_certain = bool(widths[0] < _PRECISION * abs(self.factor) and widths[1] < _OFFSET)
+            errors = student.ppf((1 + _CONFIDENCE) / 2, self.n_free) * np.sqrt(variance) / [scale, 1.0]
+            self.factor_error, self.offset_error = map(float, errors)
 
     def residual(self, chosen):
         return float(np.sqrt(np.mean(self.left[chosen] ** 2))) if self.left[chosen].size else 0.0

@@ -57,9 +57,9 @@ def crystal_properties(
         - surface: ``surface_energy_100``, ``surface_energy_110``, ``surface_energy_111`` (J/m²).
         - phonons: ``lowest_frequency`` and ``highest_frequency`` (THz); the lowest is negative where it is imaginary,
           and zero of a stable crystal.
-        - dynamics: ``nve_drift``, the drift of the energy (eV/atom/ps), and ``npt_whole``, the share of a run at
-          constant pressure in which the crystal stayed whole: 1 if it did to the end. Each run has 300 steps of 2 fs at
-          300 K: short, a calculation of some hundred atoms at each step.
+        - dynamics: ``nve_drift``, the drift of the energy (eV/atom/ps), NaN if the run fails, and ``npt_whole``, the
+          share of a run at constant pressure in which the crystal stayed whole: 1 if it did to the end. Each run has
+          300 steps of 2 fs at 300 K: short, a calculation of some hundred atoms at each step.
 
     Raises
     ------
@@ -141,9 +141,12 @@ def _phonons(crystal, energy, atoms, settings):
 
 
 def _dynamics(crystal, energy, atoms, settings):
-    drift = nve_drift(atoms, crystal.calculator, **_DYNAMICS).drift
     run = npt_stability(atoms, crystal.calculator, **_DYNAMICS)
     n_whole = len(run.times) - (not run.is_whole)
+    try:
+        drift = nve_drift(atoms, crystal.calculator, **_DYNAMICS).drift
+    except RuntimeError:  # it did not come to the end
+        drift = np.nan
     return {"nve_drift": drift, "npt_whole": n_whole / (_DYNAMICS["n_steps"] + 1)}
 
 
