@@ -4,6 +4,7 @@ Every kernel is one ``.pyx`` file. Those listed in ``SIMD_KERNELS`` are compiled
 ``mlfeat._ext.<isa>.<name>``, and :mod:`mlfeat._ext` chooses among them when they are imported.
 """
 
+import copy
 import os
 import platform
 import sys
@@ -62,15 +63,16 @@ def extensions():
 
 
 class BuildOnePerFolder(build_ext):
-    """The variants of a kernel share their C file, so each extension gets object files of its own."""
+    """Several at a time. Variants of a kernel share their C file, so each extension has object files of its own."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extension(self, ext):
-        shared = self.build_temp
-        self.build_temp = str(Path(shared) / ext.name)
-        try:
-            super().build_extension(ext)
-        finally:
-            self.build_temp = shared
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name)
+        super(BuildOnePerFolder, own).build_extension(ext)
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOnePerFolder})
